@@ -1,0 +1,173 @@
+"""The database: the official client's connection, spoken to in plain protobuf messages.
+
+The client library opens and authenticates the channel (so ``FIRESTORE_EMULATOR_HOST`` and credentials work as
+everywhere); messages go over it directly, because proto-plus and a separate BeginTransaction would dominate the
+cost of a request. ``tests/shared/firestore`` holds the pinned library to this.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self, TypeVar
+
+import grpc.aio
+from google.api_core.gapic_v1.routing_header import to_grpc_metadata
+from google.cloud.firestore_v1 import AsyncClient
+from google.cloud.firestore_v1.types import firestore as rpc_types
+from google.protobuf.empty_pb2 import Empty
+
+from shared.errors import Unavailable
+from shared.firestore import codec
+from shared.firestore.query import Query
+from shared.firestore.retry import Backoff, Failure, classify
+from shared.operations import Document, Write
+
+T = TypeVar("T")
+
+_SERVICE: Final = "/google.firestore.v1.Firestore/"
+_BatchGet: Final = rpc_types.BatchGetDocumentsRequest.pb()
+_BatchGot: Final = rpc_types.BatchGetDocumentsResponse.pb()
+_Commit: Final = rpc_types.CommitRequest.pb()
+_Committed: Final = rpc_types.CommitResponse.pb()
+_Rollback: Final = rpc_types.RollbackRequest.pb()
+_RunQuery: Final = rpc_types.RunQueryRequest.pb()
+_QueryRow: Final = rpc_types.RunQueryResponse.pb()
+_RunAggregation: Final = rpc_types.RunAggregationQueryRequest.pb()
+_AggregationRow: Final = rpc_types.RunAggregationQueryResponse.pb()
+
+READ_TIMEOUT: Final = 10.0
+"""Seconds that reads outside a transaction may take, retries included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A read-write transaction and the documents it read, by path."""
+
+    transaction: bytes
+    documents: Mapping[str, Document]
+
+
+class Database:
+    """One Firestore database. Errors of single calls are grpc's; ``get`` and ``query`` retry what may pass."""
+
+    def __init__(self, client: AsyncClient, *, rng: random.Random | None = None) -> None:
+        self.client = client
+        self._random = rng or random.Random()  # noqa: S311  jitter, not a secret
+        # the library keeps these private and tests/shared/firestore/test_pinned_client.py checks that they stay
+        self._name: str = client._database_string  # noqa: SLF001
+        self._root = f"{self._name}/documents/"
+        channel: grpc.aio.Channel = client._firestore_api.transport.grpc_channel  # noqa: SLF001
+        self._metadata = (
+            *client._rpc_metadata,  # noqa: SLF001
+            to_grpc_metadata((("project_id", client.project), ("database_id", client._database))),  # noqa: SLF001
+        )
+        self._batch_get = _stream(channel, "BatchGetDocuments", _BatchGet, _BatchGot)
+        self._run_query = _stream(channel, "RunQuery", _RunQuery, _QueryRow)
+        self._run_aggregation = _stream(channel, "RunAggregationQuery", _RunAggregation, _AggregationRow)
+        self._commit = _unary(channel, "Commit", _Commit, _Committed)
+        self._rollback = _unary(channel, "Rollback", _Rollback, Empty)
+
+    @classmethod
+    def connect(cls, project: str) -> Self:
+        return cls(AsyncClient(project=project))
+
+    async def close(self) -> None:
+        await self.client._firestore_api.transport.close()  # noqa: SLF001  the client itself offers no close
+
+    async def get(self, path: str) -> Document:
+        return (await self.get_all([path]))[path]
+
+    async def get_all(self, paths: Iterable[str]) -> Mapping[str, Document]:
+        """The documents by path, those that are missing with ``fields`` None."""
+        wanted = list(dict.fromkeys(paths))
+        if not wanted:
+            return {}
+        request = _BatchGet(database=self._name, documents=[self._root + path for path in wanted])
+
+        async def read() -> Mapping[str, Document]:
+            return (await self._documents(request, READ_TIMEOUT)).documents
+
+        return await self._retried(read)
+
+    async def query(self, query: Query) -> Sequence[Document]:
+        """All results of a query; bound it with a limit or page through it with ``pages``."""
+        request = _RunQuery(parent=self._parent(query), structured_query=query.to_pb(self._root))
+
+        async def read() -> Sequence[Document]:
+            rows = self._run_query(request, metadata=self._metadata, timeout=READ_TIMEOUT)
+            return [codec.decode_document(row.document, self._root) async for row in rows if row.HasField("document")]
+
+        return await self._retried(read)
+
+    async def pages(self, query: Query, size: int) -> AsyncIterator[Sequence[Document]]:
+        """The results of a query in pages of ``size`` documents, each a request of its own."""
+        page = await self.query(query.page(size))
+        while page:
+            yield page
+            if len(page) < size:
+                return
+            page = await self.query(query.page(size).after(page[-1]))
+
+    async def count(self, query: Query) -> int:
+        request = _RunAggregation(parent=self._parent(query))
+        request.structured_aggregation_query.structured_query.CopyFrom(query.to_pb(self._root))
+        request.structured_aggregation_query.aggregations.add(alias="n").count.SetInParent()
+
+        async def read() -> int:
+            rows = self._run_aggregation(request, metadata=self._metadata, timeout=READ_TIMEOUT)
+            return sum([int(row.result.aggregate_fields["n"].integer_value) async for row in rows])
+
+        return await self._retried(read)
+
+    async def begin(self, paths: Sequence[str], *, retry_of: bytes, timeout: float) -> Begun:
+        """Begin a read-write transaction and read the documents under it, in one round trip."""
+        request = _BatchGet(database=self._name, documents=[self._root + path for path in paths])
+        request.new_transaction.read_write.retry_transaction = retry_of
+        return await self._documents(request, timeout)
+
+    async def commit(self, writes: Iterable[Write], *, transaction: bytes, timeout: float) -> None:
+        request = _Commit(database=self._name, transaction=transaction)
+        request.writes.extend(codec.encode_write(write, self._root) for write in writes)
+        await self._commit(request, metadata=self._metadata, timeout=timeout)
+
+    async def rollback(self, transaction: bytes, *, timeout: float) -> None:
+        request = _Rollback(database=self._name, transaction=transaction)
+        await self._rollback(request, metadata=self._metadata, timeout=timeout)
+
+    async def _documents(self, request: Any, timeout: float) -> Begun:
+        transaction, documents = b"", {}
+        async for reply in self._batch_get(request, metadata=self._metadata, timeout=timeout):
+            transaction = reply.transaction or transaction
+            kind = reply.WhichOneof("result")
+            if kind == "found":
+                found = codec.decode_document(reply.found, self._root)
+                documents[found.path] = found
+            elif kind == "missing":
+                path = reply.missing.removeprefix(self._root)
+                documents[path] = Document(path, None)
+        return Begun(transaction, documents)
+
+    def _parent(self, query: Query) -> str:
+        return f"{self._root}{query.parent}".rstrip("/")
+
+    async def _retried(self, read: Callable[[], Awaitable[T]]) -> T:
+        until = asyncio.get_running_loop().time() + READ_TIMEOUT
+        backoff = Backoff(self._random)
+        while True:
+            try:
+                return await read()
+            except grpc.aio.AioRpcError as error:
+                if classify(error) is Failure.PERMANENT:
+                    raise
+                if asyncio.get_running_loop().time() >= until:
+                    raise Unavailable("The database does not answer. Please try again.") from error
+            await backoff.wait(until)
+
+
+def _unary(channel: Any, method: str, request: Any, reply: Any) -> Any:
+    return channel.unary_unary(_SERVICE + method, request.SerializeToString, reply.FromString)
+
+
+def _stream(channel: Any, method: str, request: Any, reply: Any) -> Any:
+    return channel.unary_stream(_SERVICE + method, request.SerializeToString, reply.FromString)

@@ -1,0 +1,78 @@
+"""Where documents live. Paths are relative to the database's root: ``events/e1/ragers/r1``."""
+
+import re
+from typing import Final
+
+_RESERVED: Final = re.compile(r"__.*__")
+MAX_ID_BYTES: Final = 1_500
+
+
+def is_document_id(text: str) -> bool:
+    """Whether Firestore takes the text as one document id."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can smuggle in
+        return False
+    return 0 < size <= MAX_ID_BYTES and "/" not in text and text not in {".", ".."} and not _RESERVED.fullmatch(text)
+
+
+def event(event_id: str) -> str:
+    return f"events/{event_id}"
+
+
+def ragers(event_id: str) -> str:
+    """The collection."""
+    return f"events/{event_id}/ragers"
+
+
+def rager(event_id: str, rager_id: str) -> str:
+    return f"events/{event_id}/ragers/{rager_id}"
+
+
+def scan(event_id: str, scan_id: str) -> str:
+    return f"events/{event_id}/scans/{scan_id}"
+
+
+def ticket_token(token: str) -> str:
+    return f"ticketTokens/{token}"
+
+
+def summaries(event_id: str) -> str:
+    """The collection of one event's summaries, one document a user."""
+    return f"eventUsers/{event_id}/users"
+
+
+def summary(event_id: str, user_id: str) -> str:
+    return f"eventUsers/{event_id}/users/{user_id}"
+
+
+def fulfillment(payment_intent_id: str) -> str:
+    return f"fulfillments/{payment_intent_id}"
+
+
+def pending_order(payment_intent_id: str) -> str:
+    return f"pendingOrders/{payment_intent_id}"
+
+
+def purchase(order_number: str) -> str:
+    return f"purchases/{order_number}"
+
+
+def customer(user_id: str) -> str:
+    return f"customers/{user_id}"
+
+
+def customer_purchase(user_id: str, order_number: str) -> str:
+    return f"customers/{user_id}/purchases/{order_number}"
+
+
+def admin_user(user_id: str) -> str:
+    return f"adminUsers/{user_id}"
+
+
+def admin_alert(alert_id: str) -> str:
+    return f"adminAlerts/{alert_id}"
+
+
+def job(job_id: str) -> str:
+    return f"jobs/{job_id}"
