@@ -20,7 +20,7 @@ MAX_COLLECTION_DEPTH: Final = 100
 
 _NAME_OVERHEAD: Final = 16
 _DOCUMENT_OVERHEAD: Final = 32
-_NUMERIC_ID: Final = re.compile(r"__id-?\d+__")
+_NUMERIC_ID: Final = re.compile(r"__id-?[0-9]+__")
 
 
 def validate_document(name: str, fields: Fields) -> None:

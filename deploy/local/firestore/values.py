@@ -1,12 +1,13 @@
 """Firestore's values as plain Python values, and the one order that holds between all of them.
 
-The order is that of https://firebase.google.com/docs/firestore/manage-data/data-types: null, booleans, numbers
-(integers and doubles as one line, NaN first), timestamps, strings, bytes, references, geo points, arrays, vectors,
-maps. It is expressed once, as bytes: the ``order_key`` of two values compares as the values do, so an SQLite index,
-a sort and a filter cannot disagree about it.
+The order is that of https://firebase.google.com/docs/firestore/manage-data/data-types: null, booleans,
+numbers (integers and doubles as one line, NaN first), timestamps, strings, bytes, references, geo points,
+arrays, vectors, maps. It is expressed once, as bytes: the ``order_key`` of two values compares as the values
+do, so an SQLite index, a sort and a filter cannot disagree about it.
 """
 
 import math
+import re
 import struct
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -55,8 +56,8 @@ Value: TypeAlias = (
 )
 Fields: TypeAlias = dict[str, Value]
 
-# A key starts with the tag of its type. A list ends with _END, below every tag, so that the shorter list sorts
-# before its continuations.
+# A key starts with the tag of its type. A list ends with _END, below every tag, so that the shorter list
+# sorts before its continuations.
 _END: Final = b"\x01"
 _MORE: Final = b"\x02"
 _NUMERIC_ID: Final = b"\x02"
@@ -75,6 +76,8 @@ _ARRAY: Final = b"\x2c"
 _VECTOR: Final = b"\x30"
 _MAP: Final = b"\x34"
 
+_NUMERIC: Final = re.compile(r"__id(-?[0-9]+)__")
+
 _SIGN: Final = 1 << 63
 _ALL: Final = (1 << 64) - 1
 _EXACT: Final = 1 << 53
@@ -84,7 +87,7 @@ _as_rest = struct.Struct(">H").pack
 _as_length = struct.Struct(">I").pack
 
 INDEXED_BYTES: Final = 1500
-"""Queries consider the first 1,500 bytes of a value (quotas: "Field values over 1500 bytes are truncated")."""
+"""Queries consider the first 1,500 bytes of a value (quotas: "over 1500 bytes are truncated")."""
 
 
 def order_key(value: Value) -> bytes:
@@ -103,8 +106,18 @@ def order_key(value: Value) -> bytes:
 
 
 def index_key(value: Value) -> bytes:
-    """The part of ``order_key`` that indexes hold and queries compare; values equal up to the cut are equal."""
+    """The part of ``order_key`` that indexes hold and queries compare; equal up to the cut is equal."""
     return order_key(value)[: INDEXED_BYTES + 1]
+
+
+def type_bounds(key: bytes) -> tuple[bytes, bytes]:
+    """The half-open range of the keys of all values of the same type; a range filter stays inside it."""
+    tag = key[:1]
+    if tag in (_FALSE, _TRUE):
+        return _FALSE, _after(_TRUE)
+    if tag in (_NAN, _NUMBER):
+        return _NAN, _after(_NUMBER)
+    return tag, _after(tag)
 
 
 def path_key(path: str) -> bytes:
@@ -113,6 +126,10 @@ def path_key(path: str) -> bytes:
     Ids of the form ``__id7__`` are numbers and sort before all others.
     """
     return b"".join(map(_id_key, path.split("/"))) if path else b""
+
+
+def _after(tag: bytes) -> bytes:
+    return bytes((tag[0] + 1,))
 
 
 def _structure_key(value: bytes | Reference | GeoPoint | list[Value] | Vector | Fields) -> bytes:
@@ -157,8 +174,8 @@ def _escaped(raw: bytes) -> bytes:
 
 
 def _id_key(segment: str) -> bytes:
-    number = segment[4:-2] if segment.startswith("__id") and segment.endswith("__") else ""
-    try:
-        return _NUMERIC_ID + _as_bits.pack(int(number) + _SIGN)
-    except (ValueError, struct.error):
-        return _STRING_ID + _escaped(segment.encode())
+    if segment.startswith("__id") and (numeric := _NUMERIC.fullmatch(segment)):
+        number = int(numeric[1])
+        if -_SIGN <= number < _SIGN:
+            return _NUMERIC_ID + _as_bits.pack(number + _SIGN)
+    return _STRING_ID + _escaped(segment.encode())

@@ -1,4 +1,4 @@
-"""Between protobuf messages and plain values. Only the plain message classes: proto-plus costs ten times as much."""
+"""Between protobuf messages and plain values. Plain message classes only: proto-plus is ten times slower."""
 
 from typing import Any, Final, TypeAlias
 
@@ -32,7 +32,7 @@ def encode_fields(fields: Fields, into: Message) -> None:
 
 
 def pack_fields(fields: Fields) -> bytes:
-    """A serialized ``MapValue``; equal fields give equal bytes. A document is answered from it without decoding."""
+    """A serialized ``MapValue``; equal fields give equal bytes. Documents are answered from it as it is."""
     message = MapValue()
     encode_fields(fields, message.fields)
     blob: bytes = message.SerializeToString(deterministic=True)
@@ -106,7 +106,8 @@ def decode_timestamp(message: TimestampPb) -> Timestamp:
     """Rounded down to microseconds, as production stores it."""
     if not (_EARLIEST <= message.seconds <= _LATEST and 0 <= message.nanos < _NANOS):
         raise InvalidArgument(
-            f"Timestamp {message.seconds} s {message.nanos} ns is out of range: years 1 to 9999, nanos 0 to 999,999,999."
+            f"Timestamp {message.seconds} s {message.nanos} ns is out of range: "
+            "years 1 to 9999, nanos 0 to 999,999,999."
         )
     return Timestamp(message.seconds * _MICROS + message.nanos // 1000)
 
@@ -124,15 +125,11 @@ def _decode_map(fields: Message) -> Value:
 
 
 def _decode_typed_map(fields: Message) -> Value:
-    """A map with ``__type__`` is a value type of its own; vectors are the only one in the standard edition."""
+    """A map with ``__type__`` is a value type of its own; vectors are the only one."""
     if fields[_TYPE].string_value != _VECTOR or set(fields) != {_TYPE, _ELEMENTS}:
-        raise InvalidArgument(
-            'A map with the reserved key "__type__" must be a vector: "__vector__" and "value".'
-        )
+        raise InvalidArgument('A map with the reserved key "__type__" must be a vector: "__vector__" and "value".')
     elements = [decode_value(element) for element in fields[_ELEMENTS].array_value.values]
-    numbers = [
-        float(element) for element in elements if type(element) in (float, int) and element is not None
-    ]
+    numbers = [float(element) for element in elements if isinstance(element, float | int)]
     if len(numbers) != len(elements):
         raise InvalidArgument("Every element of a vector must be a double.")
     return Vector(tuple(numbers))
@@ -148,13 +145,11 @@ def _encode_vector(vector: Vector, fields: Message) -> None:
 
 def _decode_reference(name: str) -> Reference:
     match name.split("/"):
-        case ["projects", project, "databases", database, "documents", *ids] if all(
-            (project, database, *ids)
-        ):
+        case ["projects", project, "databases", database, "documents", *ids] if all((project, database, *ids)):
             if ids and len(ids) % 2 == 0:
                 return Reference(name)
     raise InvalidArgument(
-        f'"{name}" is not the name of a document: projects/{{project}}/databases/{{database}}/documents/{{path}}.'
+        f'"{name}" names no document: projects/{{project}}/databases/{{database}}/documents/{{path}}.'
     )
 
 
