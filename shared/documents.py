@@ -1,0 +1,292 @@
+"""The Firestore documents, as typed records: the one place for field names. The web app reads and writes them too."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from shared.operations import Value
+from shared.records import Embedded, Record, flag, listed, moment, stored, text, whole
+
+
+def cents(value: Value) -> int:
+    """Minor units from the dollars that existing documents hold, as number or text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError(value)
+    try:
+        exact = Decimal(str(value)) * 100
+        return int(exact.to_integral_value())
+    except InvalidOperation as error:
+        raise ValueError(value) from error
+
+
+def _map(value: Value) -> Mapping[str, Value]:
+    if isinstance(value, Mapping):
+        return value
+    raise TypeError(value)
+
+
+def _texts(value: Value) -> tuple[str, ...]:
+    if isinstance(value, list | tuple):
+        return tuple(item for item in value if isinstance(item, str))
+    raise TypeError(value)
+
+
+_NO_MAP: Final[Mapping[str, Value]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class TicketTier(Embedded):
+    name: str = stored("name", text, "")
+    price_cents: int | None = stored("price", cents, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Record):
+    name: str = stored("name", text, "")
+    date: datetime | None = stored("date", moment, None)
+    date_time: datetime | None = stored("dateTime", moment, None)
+    quantity: int = stored("quantity", whole, 0)
+    """Tickets left."""
+    price_cents: int | None = stored("price", cents, None)
+    tiers: tuple[TicketTier, ...] = stored("ticketTiers", listed(TicketTier.of_fields), ())
+    seeded_quantity: int | None = stored("seededQuantity", whole, None)
+    """The inventory the event started with."""
+
+    @property
+    def starts_at(self) -> datetime | None:
+        return self.date_time or self.date
+
+    def price_of(self, ticket_type: str | None) -> int | None:
+        """Minor units; None if the event sells no such ticket. Without tiers every name means the one price."""
+        if not self.tiers:
+            return self.price_cents
+        if ticket_type is None:
+            return self.tiers[0].price_cents if len(self.tiers) == 1 else self.price_cents
+        wanted = ticket_type.casefold()
+        return next((tier.price_cents for tier in self.tiers if tier.name.casefold() == wanted), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Rager(Record):
+    """One user's batch of tickets for one event."""
+
+    user_id: str | None = stored("firebaseId", text, None)
+    email: str | None = stored("email", text, None)
+    guest_email: str | None = stored("guestEmail", text, None)
+    owner: str | None = stored("owner", text, None)
+    ticket_quantity: int = stored("ticketQuantity", whole, 1)
+    used_count: int = stored("usedCount", whole, 0)
+    active: bool = stored("active", flag, True)
+    ticket_token: str | None = stored("ticketToken", text, None)
+    ticket_type: str | None = stored("ticketType", text, None)
+    purchase_date: datetime | None = stored("purchaseDate", moment, None)
+    order_number: str | None = stored("orderNumber", text, None)
+    payment_intent_id: str | None = stored("paymentIntentId", text, None)
+    last_scan_at: datetime | None = stored("lastScanAt", moment, None)
+    last_scanned_by: str | None = stored("lastScannedBy", text, None)
+    pending_transfer_id: str | None = stored("pendingTransferId", text, None)
+    pending_transfer_to: str | None = stored("pendingTransferTo", text, None)
+    transferred_to: str | None = stored("transferredTo", text, None)
+    transferred_at: datetime | None = stored("transferredAt", moment, None)
+    previous_owner: str | None = stored("previousOwner", text, None)
+    claimed_from_transfer: str | None = stored("claimedFromTransfer", text, None)
+    refunded_at: datetime | None = stored("refundedAt", moment, None)
+
+    @property
+    def event_id(self) -> str:
+        return self.path.split("/")[1]
+
+    @property
+    def transferred(self) -> bool:
+        return self.transferred_to is not None or self.transferred_at is not None
+
+    @property
+    def counts(self) -> bool:
+        """Whether its tickets are its user's: neither refunded nor transferred away."""
+        return self.refunded_at is None and not self.transferred
+
+    @property
+    def left(self) -> int:
+        """Tickets that have not been used, whether or not they may be."""
+        return max(0, self.ticket_quantity - self.used_count)
+
+    @property
+    def remaining(self) -> int:
+        """Tickets that the door would admit now."""
+        return self.left if self.active and self.counts else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scan(Record):
+    """Audit and idempotency of one admission, or of a denial that was given a scan id."""
+
+    rager_id: str | None = stored("ragerId", text, None)
+    user_id: str | None = stored("userId", text, None)
+    method: str = stored("method", text, "")
+    """How the ticket was named: token, user or rager."""
+    scanner_id: str | None = stored("scannerId", text, None)
+    count: int = stored("count", whole, 0)
+    """Tickets admitted, 0 for a denial."""
+    result: str = stored("result", text, "")
+    """``admitted`` or the refusal's code."""
+    at: datetime | None = stored("at", moment, None)
+    undone_at: datetime | None = stored("undoneAt", moment, None)
+    subject: str | None = stored("subject", text, None)
+    """What the scan was asked for, hashed, so that its id cannot be used for another ticket."""
+    reply: Mapping[str, Value] = stored("reply", _map, _NO_MAP)
+    """What was answered, to answer it again."""
+    consumed: Mapping[str, Value] = stored("consumed", _map, _NO_MAP)
+    """Tickets taken, by rager id."""
+
+
+@dataclass(frozen=True, slots=True)
+class TicketToken(Record):
+    event_id: str = stored("eventId", text, "")
+    rager_id: str = stored("ragerId", text, "")
+    created_at: datetime | None = stored("createdAt", moment, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary(Record):
+    """What one user has for one event: the sums over their ragers, kept in the same commit."""
+
+    total_tickets: int = stored("totalTickets", whole, 0)
+    used_count: int = stored("usedCount", whole, 0)
+    last_scan_at: datetime | None = stored("lastScanAt", moment, None)
+    last_updated: datetime | None = stored("lastUpdated", moment, None)
+    updated_at: datetime | None = stored("updatedAt", moment, None)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderItem(Embedded):
+    """A line of a priced cart."""
+
+    event_id: str = stored("eventId", text, "")
+    quantity: int = stored("quantity", whole, 1)
+    ticket_type: str | None = stored("ticketType", text, None)
+    title: str | None = stored("title", text, None)
+    unit_cents: int = stored("unitCents", whole, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class FulfilledItem(Embedded):
+    event_id: str = stored("eventId", text, "")
+    rager_id: str = stored("ragerId", text, "")
+    qty: int = stored("qty", whole, 0)
+    new_qty: int = stored("newQty", whole, 0)
+    """Tickets left for the event after this item."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedItem(Embedded):
+    event_id: str = stored("eventId", text, "")
+    qty: int = stored("qty", whole, 0)
+    code: str = stored("code", text, "")
+    message: str = stored("message", text, "")
+
+
+@dataclass(frozen=True, slots=True)
+class PendingOrder(Record):
+    """The priced cart as it is to be paid for. ``amount`` is in minor units."""
+
+    user_id: str | None = stored("firebaseId", text, None)
+    guest_email: str | None = stored("guestEmail", text, None)
+    email: str | None = stored("email", text, None)
+    name: str | None = stored("name", text, None)
+    amount: int = stored("amount", whole, 0)
+    currency: str = stored("currency", text, "usd")
+    items: tuple[OrderItem, ...] = stored("items", listed(OrderItem.of_fields), ())
+    promo_code: str | None = stored("promoCode", text, None)
+    discount_cents: int = stored("discountCents", whole, 0)
+    address_details: Mapping[str, Value] = stored("addressDetails", _map, _NO_MAP)
+    status: str = stored("status", text, "pending")
+    created_at: datetime | None = stored("createdAt", moment, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Fulfillment(Record):
+    """The idempotent ledger of paid orders. ``amount`` is in minor units."""
+
+    status: str = stored("status", text, "processing")
+    user_id: str | None = stored("firebaseId", text, None)
+    guest_email: str | None = stored("guestEmail", text, None)
+    email: str | None = stored("email", text, None)
+    user_email: str | None = stored("userEmail", text, None)
+    user_name: str | None = stored("userName", text, None)
+    amount: int = stored("amount", whole, 0)
+    currency: str = stored("currency", text, "usd")
+    order_number: str = stored("orderNumber", text, "")
+    created_tickets: int = stored("createdTickets", whole, 0)
+    details: tuple[FulfilledItem, ...] = stored("details", listed(FulfilledItem.of_fields), ())
+    errors: tuple[FailedItem, ...] = stored("errors", listed(FailedItem.of_fields), ())
+    items: tuple[OrderItem, ...] = stored("items", listed(OrderItem.of_fields), ())
+    attempts: int = stored("attempts", whole, 0)
+    created_at: datetime | None = stored("createdAt", moment, None)
+    completed_at: datetime | None = stored("completedAt", moment, None)
+    email_sent_at: datetime | None = stored("emailSentAt", moment, None)
+    email_provider: str | None = stored("emailProvider", text, None)
+    email_message_id: str | None = stored("emailMessageId", text, None)
+    refund: Mapping[str, Value] = stored("refund", _map, _NO_MAP)
+    needs_admin_review: bool = stored("needsAdminReview", flag, False)
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase(Record):
+    """An order in the customer's history. ``amount`` is in minor units."""
+
+    user_id: str | None = stored("firebaseId", text, None)
+    email: str | None = stored("email", text, None)
+    order_number: str = stored("orderNumber", text, "")
+    payment_intent_id: str = stored("paymentIntentId", text, "")
+    amount: int = stored("amount", whole, 0)
+    currency: str = stored("currency", text, "usd")
+    items: tuple[OrderItem, ...] = stored("items", listed(OrderItem.of_fields), ())
+    status: str = stored("status", text, "")
+    address_details: Mapping[str, Value] = stored("addressDetails", _map, _NO_MAP)
+    date_time: datetime | None = stored("dateTime", moment, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Customer(Record):
+    stripe_customer_id: str | None = stored("stripeCustomerId", text, None)
+    email: str | None = stored("email", text, None)
+    name: str | None = stored("name", text, None)
+    description: str | None = stored("description", text, None)
+
+
+@dataclass(frozen=True, slots=True)
+class AdminAlert(Record):
+    """What a person must look at."""
+
+    kind: str = stored("kind", text, "")
+    message: str = stored("message", text, "")
+    subject: str = stored("subject", text, "")
+    """The path of the document it is about."""
+    details: tuple[str, ...] = stored("details", _texts, ())
+    created_at: datetime | None = stored("createdAt", moment, None)
+    resolved_at: datetime | None = stored("resolvedAt", moment, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Record):
+    """Durable background work. ``nextAt`` is when a worker should look next: when it is due, when a lease ends, or
+    null once there is nothing left to do.
+    """
+
+    kind: str = stored("kind", text, "")
+    payload: Mapping[str, Value] = stored("payload", _map, _NO_MAP)
+    shard: int = stored("shard", whole, 0)
+    state: str = stored("state", text, "ready")
+    """ready, running, done or dead."""
+    next_at: datetime | None = stored("nextAt", moment, None)
+    attempts: int = stored("attempts", whole, 0)
+    cursor: str | None = stored("cursor", text, None)
+    lease_owner: str | None = stored("leaseOwner", text, None)
+    lease_until: datetime | None = stored("leaseUntil", moment, None)
+    epoch: int = stored("epoch", whole, 0)
+    last_error: str | None = stored("lastError", text, None)
+    created_at: datetime | None = stored("createdAt", moment, None)
+    expires_at: datetime | None = stored("expiresAt", moment, None)
+    """When a finished job may be deleted (a Firestore TTL field)."""
