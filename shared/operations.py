@@ -50,7 +50,7 @@ class Remove:
 
 
 REMOVE: Final = Remove()
-Change: TypeAlias = Value | Increment | Remove
+Change: TypeAlias = "Value | Increment | Remove"
 
 
 @final

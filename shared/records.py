@@ -4,10 +4,9 @@ Documents are older than this code and were written by several programs, so read
 string, a time may be text) and never fails; a field that cannot be understood reads as its default. Writing is exact.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 from shared.operations import Change, Document, Fields, Value
@@ -66,15 +65,23 @@ def listed(read: Callable[[Fields], T]) -> Callable[[Value], tuple[T, ...]]:
     return read_list
 
 
-@cache
-def _stored_fields(record: Any) -> tuple[tuple[str, str, Callable[[Value], object]], ...]:
-    declared = [entry for entry in fields(record) if _NAME in entry.metadata]
-    return tuple((entry.name, entry.metadata[_NAME], entry.metadata[_READ]) for entry in declared)
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a record is stored."""
+
+    names: Mapping[str, str]
+    readers: Sequence[tuple[str, str, Callable[[Value], object]]]
 
 
-@cache
-def _names(record: Any) -> dict[str, str]:
-    return {attribute: name for attribute, name, _ in _stored_fields(record)}
+_LAYOUTS: Final[dict[type, _Layout]] = {}  # by class, so that a record is inspected once
+
+
+def _layout(record: type) -> _Layout:
+    if record not in _LAYOUTS:
+        declared = [entry for entry in fields(record) if _NAME in entry.metadata]
+        readers = [(entry.name, entry.metadata[_NAME], entry.metadata[_READ]) for entry in declared]
+        _LAYOUTS[record] = _Layout({attribute: name for attribute, name, _ in readers}, readers)
+    return _LAYOUTS[record]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ class Embedded:
     @classmethod
     def of_fields(cls, stored_fields: Fields, **given: Any) -> Self:
         values = dict(given)
-        for attribute, name, read in _stored_fields(cls):
+        for attribute, name, read in _layout(cls).readers:
             value = stored_fields.get(name)
             if value is None:
                 continue
@@ -96,17 +103,17 @@ class Embedded:
 
     def fields(self) -> dict[str, Value]:
         """Everything, as it is stored."""
-        return {name: _plain(getattr(self, attribute)) for attribute, name in _names(type(self)).items()}
+        return {name: _plain(getattr(self, attribute)) for attribute, name in _layout(type(self)).names.items()}
 
     @classmethod
     def stored_name(cls, attribute: str) -> str:
         """The field's name in the document, for queries."""
-        return _names(cls)[attribute]
+        return _layout(cls).names[attribute]
 
     @classmethod
     def patch(cls, **changes: Any) -> dict[str, Change]:
         """Changes by attribute as changes by stored name; KeyError for an attribute the record does not have."""
-        names = _names(cls)
+        names = _layout(cls).names
         return {names[attribute]: _plain(change) for attribute, change in changes.items()}
 
 
