@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Final
 
 from shared.operations import Value
 from shared.records import Embedded, Record, flag, listed, moment, stored, text, whole
@@ -31,9 +30,6 @@ def _texts(value: Value) -> tuple[str, ...]:
     if isinstance(value, list | tuple):
         return tuple(item for item in value if isinstance(item, str))
     raise TypeError(value)
-
-
-_NO_MAP: Final[Mapping[str, Value]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +131,9 @@ class Scan(Record):
     undone_at: datetime | None = stored("undoneAt", moment, None)
     subject: str | None = stored("subject", text, None)
     """What the scan was asked for, hashed, so that its id cannot be used for another ticket."""
-    reply: Mapping[str, Value] = stored("reply", _map, _NO_MAP)
+    reply: Mapping[str, Value] | None = stored("reply", _map, None)
     """What was answered, to answer it again."""
-    consumed: Mapping[str, Value] = stored("consumed", _map, _NO_MAP)
+    consumed: Mapping[str, Value] | None = stored("consumed", _map, None)
     """Tickets taken, by rager id."""
 
 
@@ -200,7 +196,7 @@ class PendingOrder(Record):
     items: tuple[OrderItem, ...] = stored("items", listed(OrderItem.of_fields), ())
     promo_code: str | None = stored("promoCode", text, None)
     discount_cents: int = stored("discountCents", whole, 0)
-    address_details: Mapping[str, Value] = stored("addressDetails", _map, _NO_MAP)
+    address_details: Mapping[str, Value] | None = stored("addressDetails", _map, None)
     status: str = stored("status", text, "pending")
     created_at: datetime | None = stored("createdAt", moment, None)
 
@@ -228,7 +224,7 @@ class Fulfillment(Record):
     email_sent_at: datetime | None = stored("emailSentAt", moment, None)
     email_provider: str | None = stored("emailProvider", text, None)
     email_message_id: str | None = stored("emailMessageId", text, None)
-    refund: Mapping[str, Value] = stored("refund", _map, _NO_MAP)
+    refund: Mapping[str, Value] | None = stored("refund", _map, None)
     needs_admin_review: bool = stored("needsAdminReview", flag, False)
 
 
@@ -244,7 +240,7 @@ class Purchase(Record):
     currency: str = stored("currency", text, "usd")
     items: tuple[OrderItem, ...] = stored("items", listed(OrderItem.of_fields), ())
     status: str = stored("status", text, "")
-    address_details: Mapping[str, Value] = stored("addressDetails", _map, _NO_MAP)
+    address_details: Mapping[str, Value] | None = stored("addressDetails", _map, None)
     date_time: datetime | None = stored("dateTime", moment, None)
 
 
@@ -276,7 +272,7 @@ class Job(Record):
     """
 
     kind: str = stored("kind", text, "")
-    payload: Mapping[str, Value] = stored("payload", _map, _NO_MAP)
+    payload: Mapping[str, Value] | None = stored("payload", _map, None)
     shard: int = stored("shard", whole, 0)
     state: str = stored("state", text, "ready")
     """ready, running, done or dead."""
