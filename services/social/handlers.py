@@ -1,0 +1,5 @@
+"""HTTP in, HTTP out."""
+
+from shared.http import Routes
+
+routes = Routes()

@@ -1,0 +1,105 @@
+"""What surrounds every handler: request id, access log, metrics, errors to the envelope, proxy key."""
+
+import re
+import time
+import uuid
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from pydantic_core import to_json
+
+from shared.auth import proxy_key_middleware
+from shared.errors import BadRequest, NotFound, Refusal, TooLarge
+from shared.metrics import HTTP_METRICS
+
+log = structlog.get_logger()
+
+REQUEST_ID = web.RequestKey("request_id", str)
+REQUEST_ID_HEADER = "x-request-id"
+ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+QUIET_ROUTES = frozenset({"/health", "/ready", "/metrics"})
+CODES = {401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+
+class MalformedBody(BadRequest):
+    code = "malformed_body"
+
+
+def route_template(request: web.Request) -> str:
+    """``/posts/{id}``, never the path that was asked for: that may hold ids and is the client's to choose."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource else "unmatched"
+
+
+@web.middleware
+async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Binds the request id, and logs and measures the answer."""
+    given = request.headers.get(REQUEST_ID_HEADER, "")
+    request[REQUEST_ID] = given if ACCEPTED_ID.fullmatch(given) else str(uuid.uuid4())
+    metrics, route, start = request.app[HTTP_METRICS], route_template(request), time.perf_counter()
+    with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]), metrics.counting():
+        response = await handler(request)
+        seconds = time.perf_counter() - start
+        metrics.observe(request.method, route, response.status, seconds)
+        _log_access(request.method, route, response.status, seconds)
+        return response
+
+
+def _log_access(method: str, route: str, status: int, seconds: float) -> None:
+    failed = status >= web.HTTPInternalServerError.status_code
+    level = log.warning if failed else log.debug if route in QUIET_ROUTES else log.info
+    level("request", method=method, route=route, status=status, ms=round(seconds * 1000, 2))
+
+
+async def stamp(request: web.Request, response: web.StreamResponse) -> None:
+    """A prepare signal, so that streamed responses carry the request id too."""
+    if REQUEST_ID in request:
+        response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Renders every exception as the envelope; nothing else turns an exception into a status."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return envelope(refusal)
+    except web.HTTPException as answer:
+        return _of_aiohttp(request, answer)
+    except web.RequestPayloadError as error:
+        return envelope(MalformedBody("The body could not be read.", message=str(error)))
+    except Exception:  # the last line of defence: the trace is for the log, never for the client
+        log.exception("request_failed", route=route_template(request))
+        return envelope(Refusal("Something went wrong on our side. Please try again.", message=_reference(request)))
+
+
+def envelope(refusal: Refusal) -> web.Response:
+    return web.Response(
+        body=to_json(refusal.envelope()),
+        status=refusal.status,
+        headers=refusal.headers,
+        content_type="application/json",
+    )
+
+
+def _reference(request: web.Request) -> str:
+    return f"Quote the request id {request[REQUEST_ID]}."
+
+
+def _of_aiohttp(request: web.Request, answer: web.HTTPException) -> web.StreamResponse:
+    if isinstance(answer, web.HTTPRequestEntityTooLarge):
+        return envelope(TooLarge("The request is too large.", message=answer.text or answer.reason))
+    if answer.status < web.HTTPBadRequest.status_code:
+        return answer  # a redirect is an answer of its own
+    message = f"{request.method} {route_template(request)}: {answer.reason}."
+    refusal = NotFound(f"{answer.reason}.", code=CODES.get(answer.status, "bad_request"), message=message)
+    response = envelope(refusal)
+    response.set_status(answer.status)
+    if "Allow" in answer.headers:
+        response.headers["Allow"] = answer.headers["Allow"]
+    return response
+
+
+MIDDLEWARES = (observe, errors, proxy_key_middleware)
+"""The outermost first."""
