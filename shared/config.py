@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     max_tickets_per_item: Annotated[int, Field(ge=1, le=500)] = DEFAULT_MAX_TICKETS_PER_ITEM
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
 
+    job_poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 15.0
+    """How long one look around for jobs that other processes left behind takes."""
+
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     drain_seconds: Annotated[float, Field(ge=0, le=300)] = 5.0
