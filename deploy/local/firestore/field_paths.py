@@ -4,6 +4,8 @@ The grammar is that of ``google.firestore.v1.StructuredQuery.FieldReference``.
 """
 
 import re
+from collections.abc import Collection
+from enum import Enum
 from typing import Final, TypeAlias
 
 from deploy.local.firestore.errors import InvalidArgument
@@ -19,17 +21,13 @@ _SEGMENT: Final = re.compile(r"(?:([A-Za-z_][A-Za-z_0-9]*)|`((?:[^`\\]|\\.)+)`)(
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
-class _Missing:
-    """The type of ``MISSING``: no field at all, which is not null."""
+class Missing(Enum):
+    """No field at all, which is not null."""
 
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "MISSING"
+    MISSING = "missing"
 
 
-MISSING: Final = _Missing()
-Missing: TypeAlias = _Missing
+MISSING: Final = Missing.MISSING
 
 
 def parse_field_path(text: str) -> FieldPath:
@@ -66,3 +64,22 @@ def get_field(fields: Fields, path: FieldPath) -> Value | Missing:
             return MISSING
         value = value[name]
     return value
+
+
+def select_fields(fields: Fields, paths: Collection[FieldPath]) -> Fields:
+    """The part of the fields that the paths name; names on the way to nothing are left out."""
+    selected: Fields = {}
+    for path in paths:
+        value = get_field(fields, path)
+        covered = any(path[:length] in paths for length in range(1, len(path)))
+        if value is not MISSING and not covered:
+            _put(selected, path, value)
+    return selected
+
+
+def _put(fields: Fields, path: FieldPath, value: Value) -> None:
+    for name in path[:-1]:
+        inner = fields.setdefault(name, {})
+        if isinstance(inner, dict):  # always: parents that are selected whole were left to themselves
+            fields = inner
+    fields[path[-1]] = value

@@ -1,7 +1,7 @@
 """A query as plain values, and what it is run over.
 
-``query_wire`` makes a ``Query`` from a StructuredQuery, ``plan`` runs it over a ``View``, ``filters`` decides whether
-a document matches.
+``query_wire`` makes a ``Query`` from a StructuredQuery, ``query_rules`` refuses what production refuses, ``plan``
+chooses how to find the documents, and ``run`` finds them in a ``View``.
 """
 
 from collections.abc import Iterator
