@@ -7,12 +7,13 @@ document cannot disagree. What null and NaN match, and that ranges stay within o
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain, product
+from itertools import product
 from typing import Final, TypeAlias
 
 from deploy.local.firestore.entries import IndexKind
 from deploy.local.firestore.field_paths import MISSING, FieldPath, get_field
-from deploy.local.firestore.query import NAME_FIELD, AllOf, AnyOf, Document, FieldFilter, Filter, Op, Span
+from deploy.local.firestore.normal_form import disjuncts
+from deploy.local.firestore.query import NAME_FIELD, Document, FieldFilter, Filter, Op, Span
 from deploy.local.firestore.values import Reference, Value, index_key, path_key, type_bounds
 
 NOTHING: Final = Span(b"", b"")
@@ -79,19 +80,9 @@ def is_empty(span: Span) -> bool:
 
 def conjunctions(where: Filter | None) -> list[Conjunction]:
     """The filter's disjunctive normal form; without the terms that nothing can satisfy."""
-    terms = [()] if where is None else _terms(where)
-    merged = (_merged(term) for term in terms)
+    terms = (term for filters in disjuncts(where) for term in product(*map(_conditions, filters)))
+    merged = map(_merged, terms)
     return [term for term in merged if not any(is_empty(condition.span) for condition in term)]
-
-
-def _terms(where: Filter) -> list[Conjunction]:
-    match where:
-        case AnyOf(parts):
-            return [term for part in parts for term in _terms(part)]
-        case AllOf(parts):
-            return [tuple(chain(*terms)) for terms in product(*map(_terms, parts))]
-        case FieldFilter():
-            return [(condition,) for condition in _conditions(where)]
 
 
 def _merged(conditions: Iterable[Condition]) -> Conjunction:

@@ -1,35 +1,16 @@
 """The order of a query's results, as bytes: a document's sort key, and the window that cursors cut out of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from deploy.local.firestore.conditions import document_key, operand_key
 from deploy.local.firestore.field_paths import render_field_path
-from deploy.local.firestore.query import (
-    INEQUALITIES,
-    NAME_FIELD,
-    AllOf,
-    AnyOf,
-    Cursor,
-    Document,
-    FieldFilter,
-    Filter,
-    Order,
-    Span,
-)
+from deploy.local.firestore.normal_form import field_filters
+from deploy.local.firestore.query import INEQUALITIES, NAME_FIELD, Cursor, Document, Filter, Order, Span
 
 _INVERTED: Final = bytes(range(255, -1, -1))
 _NAME_END: Final = b"\x01"  # a parent's name must not be a prefix of a name below it
 _BEYOND: Final = b"\xff"  # above whatever may follow a key, inverted or not
-
-
-def field_filters(where: Filter | None) -> Iterator[FieldFilter]:
-    match where:
-        case FieldFilter():
-            yield where
-        case AllOf(parts) | AnyOf(parts):
-            for part in parts:
-                yield from field_filters(part)
 
 
 def complete_orders(where: Filter | None, explicit: Sequence[Order]) -> tuple[Order, ...]:

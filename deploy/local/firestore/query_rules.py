@@ -5,26 +5,13 @@ From https://firebase.google.com/docs/firestore/query-data/queries ("Query limit
 """
 
 from collections.abc import Iterable
-from itertools import chain, product
-from math import prod
 from typing import Final
 
 from deploy.local.firestore.errors import InvalidArgument
 from deploy.local.firestore.field_paths import FieldPath, render_field_path
 from deploy.local.firestore.limits import validate_id
-from deploy.local.firestore.ordering import field_filters
-from deploy.local.firestore.query import (
-    INEQUALITIES,
-    NAME_FIELD,
-    AllOf,
-    AnyOf,
-    Cursor,
-    FieldFilter,
-    Filter,
-    Op,
-    Order,
-    Query,
-)
+from deploy.local.firestore.normal_form import EXPANDED, count_disjunctions, disjuncts, field_filters
+from deploy.local.firestore.query import INEQUALITIES, NAME_FIELD, Cursor, FieldFilter, Filter, Op, Order, Query
 from deploy.local.firestore.values import Reference, Value
 
 MAX_DISJUNCTIONS: Final = 30
@@ -33,7 +20,6 @@ MAX_INEQUALITY_FIELDS: Final = 10
 MAX_PARTS: Final = 100
 
 _LISTS: Final = {Op.IN: "IN", Op.NOT_IN: "NOT_IN", Op.ARRAY_CONTAINS_ANY: "ARRAY_CONTAINS_ANY"}
-_EXPANDED: Final = frozenset({Op.IN, Op.ARRAY_CONTAINS_ANY})
 _CONTAINMENT: Final = frozenset({Op.ARRAY_CONTAINS, Op.ARRAY_CONTAINS_ANY})
 
 
@@ -43,9 +29,8 @@ def check_query(query: Query, database: str) -> None:
         raise InvalidArgument(f"offset is {query.offset}; it must not be negative.")
     if query.limit is not None and query.limit < 0:
         raise InvalidArgument(f"limit is {query.limit}; it must not be negative.")
-    if query.scope.collection_id is not None:
-        validate_id(query.scope.collection_id)
     filters = list(field_filters(query.where))
+    _check_collection(query, filters)
     for test in filters:
         _check_filter(test, database)
     if query.where is not None:
@@ -56,10 +41,21 @@ def check_query(query: Query, database: str) -> None:
         _check_cursor(cursor, query.orders, database)
 
 
+def _check_collection(query: Query, filters: list[FieldFilter]) -> None:
+    if query.scope.collection_id is not None:
+        validate_id(query.scope.collection_id)
+        return
+    for test in filters:
+        if test.field != NAME_FIELD:
+            raise InvalidArgument(f"kind is required for filter: {render_field_path(test.field)}")
+    if query.orders != (Order(NAME_FIELD),):
+        raise InvalidArgument("kind is required for all orders except __key__ ascending")
+
+
 def _check_filter(test: FieldFilter, database: str) -> None:
     if test.op in _LISTS and not (isinstance(test.value, list) and test.value):
         raise InvalidArgument(f"'{_LISTS[test.op]}' requires a non-empty ArrayValue.")
-    if test.op in _EXPANDED and isinstance(test.value, list) and len(test.value) > MAX_DISJUNCTIONS:
+    if test.op in EXPANDED and isinstance(test.value, list) and len(test.value) > MAX_DISJUNCTIONS:
         raise InvalidArgument(f"'{_LISTS[test.op]}' supports up to {MAX_DISJUNCTIONS} comparison values.")
     if test.op is Op.NOT_IN and isinstance(test.value, list) and len(test.value) > MAX_NOT_IN:
         raise InvalidArgument(f"'NOT_IN' supports up to {MAX_NOT_IN} comparison values.")
@@ -83,13 +79,13 @@ def _check_name(value: Value, database: str) -> None:
 
 
 def _check_disjunctions(where: Filter) -> None:
-    count = _count_disjunctions(where)
+    count = count_disjunctions(where)
     if count > MAX_DISJUNCTIONS:
         raise InvalidArgument(
             f"The query has {count} disjunctions in its disjunctive normal form; "
             f"at most {MAX_DISJUNCTIONS} are allowed."
         )
-    for term in _terms(where):
+    for term in disjuncts(where):
         _check_containment(term)
 
 
@@ -101,27 +97,6 @@ def _check_containment(term: Iterable[FieldFilter]) -> None:
         )
 
 
-def _count_disjunctions(where: Filter) -> int:
-    match where:
-        case AnyOf(parts):
-            return sum(map(_count_disjunctions, parts))
-        case AllOf(parts):
-            return prod(map(_count_disjunctions, parts))
-        case FieldFilter(_, op, value):
-            return len(value) if op in _EXPANDED and isinstance(value, list) else 1
-
-
-def _terms(where: Filter) -> list[tuple[FieldFilter, ...]]:
-    """The disjunctive normal form with lists unexpanded; only for queries within the limit."""
-    match where:
-        case AnyOf(parts):
-            return [term for part in parts for term in _terms(part)]
-        case AllOf(parts):
-            return [tuple(chain(*terms)) for terms in product(*map(_terms, parts))]
-        case FieldFilter():
-            return [(where,)]
-
-
 def _check_not_in(where: Filter | None, filters: list[FieldFilter]) -> None:
     ops = [test.op for test in filters]
     negated = ops.count(Op.NOT_IN) + ops.count(Op.NOT_EQUAL)
@@ -131,7 +106,7 @@ def _check_not_in(where: Filter | None, filters: list[FieldFilter]) -> None:
         )
     if Op.NOT_IN not in ops:
         return
-    if _EXPANDED & set(ops) or (where is not None and _count_disjunctions(where) > 1):
+    if EXPANDED & set(ops) or (where is not None and count_disjunctions(where) > 1):
         raise InvalidArgument("'NOT_IN' cannot be used in the same query as 'OR', 'IN', or 'ARRAY_CONTAINS_ANY'.")
 
 

@@ -62,7 +62,7 @@ def decode_query(message: Message, database: str, parent: str) -> Query:
     where = _decode_filter(message.where) if message.HasField("where") else None
     explicit = [_decode_order(order) for order in message.order_by]
     query = Query(
-        scope=_decode_scope(getattr(message, "from"), parent),
+        scope=_decode_scope(message.from_, parent),
         where=where,
         orders=complete_orders(where, explicit),
         explicit_orders=len(explicit),
