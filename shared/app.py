@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 
-from shared import logs, metrics, openapi
+from shared import docs, logs, metrics
 from shared.auth import ID_TOKENS, IS_ADMIN_UID, OPEN_HANDLERS, IsAdminUid
 from shared.config import SETTINGS, Settings
 from shared.http import Routes
@@ -73,7 +73,7 @@ def _register(
         app.router.add_route(route.method, route.path, route.handler)
         if not route.proxy_key:
             yield route.handler
-    for path, handler in {**openapi.pages(service, VERSION, routes), **_probes(app, health)}.items():
+    for path, handler in {**docs.pages(service, VERSION, routes), **_probes(app, health)}.items():
         app.router.add_get(path, handler)
         yield handler
 

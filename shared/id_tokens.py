@@ -23,6 +23,9 @@ FETCH_TIMEOUT = aiohttp.ClientTimeout(total=5)
 MIN_SECONDS_BETWEEN_FETCHES = 30.0
 """A made-up key id must not make us fetch again at every request."""
 
+SECONDS_AFTER_A_FAILURE = 2.0
+"""While Google is down, requests fail at once instead of queueing up behind one another's time-outs."""
+
 CLOCK_SKEW_SECONDS = 10
 MAX_UID_LENGTH = 128
 MAX_AGE = re.compile(r"max-age=(\d+)")
@@ -68,18 +71,30 @@ class SigningKeys:
 
     async def _refresh(self) -> None:
         fresh = self._now() < self._expires
-        if fresh and self._now() < self._next_fetch:
-            return
-        self._next_fetch = self._now() + MIN_SECONDS_BETWEEN_FETCHES
+        if self._now() < self._next_fetch:
+            if fresh:
+                return
+            raise _unavailable()
+        self._next_fetch = self._now() + (MIN_SECONDS_BETWEEN_FETCHES if fresh else SECONDS_AFTER_A_FAILURE)
         try:
-            async with self._session.get(self._url, timeout=FETCH_TIMEOUT, raise_for_status=True) as reply:
-                certificates: dict[str, str] = await reply.json(content_type=None)
-                age = MAX_AGE.search(reply.headers.get("Cache-Control", ""))
-            self._keys = {key_id: _public_key(pem) for key_id, pem in certificates.items()}
+            self._keys, lifetime = await self._fetch()
         except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:
             log.warning("token_keys_fetch_failed", error=type(error).__name__)
-            raise TokenKeysUnavailable("Signing in cannot be checked right now. Please try again.") from error
-        self._expires = self._now() + (float(age[1]) if age else 0.0)
+            raise _unavailable() from error
+        self._next_fetch = self._now() + MIN_SECONDS_BETWEEN_FETCHES
+        self._expires = self._now() + lifetime
+
+    async def _fetch(self) -> tuple[Mapping[str, RSAPublicKey], float]:
+        """The keys, and for how many seconds they may be kept."""
+        async with self._session.get(self._url, timeout=FETCH_TIMEOUT, raise_for_status=True) as reply:
+            certificates: dict[str, str] = await reply.json(content_type=None)
+            age = MAX_AGE.search(reply.headers.get("Cache-Control", ""))
+        keys = {key_id: _public_key(pem) for key_id, pem in certificates.items()}
+        return keys, max(float(age[1]) if age else 0.0, MIN_SECONDS_BETWEEN_FETCHES)
+
+
+def _unavailable() -> TokenKeysUnavailable:
+    return TokenKeysUnavailable("Signing in cannot be checked right now. Please try again.")
 
 
 def _public_key(pem: str) -> RSAPublicKey:

@@ -80,6 +80,7 @@ def _foreign(before: list[Processor]) -> list[Processor]:
 
 
 def _last(layout: str) -> list[Processor]:
-    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    plain = structlog.dev.plain_traceback  # the pretty one prints local variables, which redaction cannot judge
+    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
     renderer: Processor = structlog.processors.JSONRenderer() if layout == "json" else console
     return [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]

@@ -10,8 +10,9 @@ from aiohttp.typedefs import Handler
 from pydantic_core import to_json
 
 from shared.auth import proxy_key_middleware
-from shared.errors import BadRequest, NotFound, Refusal, TooLarge
+from shared.errors import BadRequest, Refusal, TooLarge
 from shared.metrics import HTTP_METRICS
+from shared.readiness import READINESS
 
 log = structlog.get_logger()
 
@@ -19,7 +20,11 @@ REQUEST_ID = web.RequestKey("request_id", str)
 REQUEST_ID_HEADER = "x-request-id"
 ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 QUIET_ROUTES = frozenset({"/health", "/ready", "/metrics"})
-CODES = {401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+KEPT_HEADERS = ("Allow",)
+ROUTING = {
+    404: ("not_found", "There is nothing here.", "No route has this path; /openapi.json lists the routes."),
+    405: ("method_not_allowed", "This method is not allowed here.", "The header Allow lists the methods."),
+}
 
 
 class MalformedBody(BadRequest):
@@ -40,6 +45,8 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     metrics, route, start = request.app[HTTP_METRICS], route_template(request), time.perf_counter()
     with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]), metrics.counting():
         response = await handler(request)
+        if request.app[READINESS].draining and not response.prepared:
+            response.force_close()  # so that a kept-alive client comes back through the load balancer
         seconds = time.perf_counter() - start
         metrics.observe(request.method, route, response.status, seconds)
         _log_access(request.method, route, response.status, seconds)
@@ -66,7 +73,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Refusal as refusal:
         return envelope(refusal)
     except web.HTTPException as answer:
-        return _of_aiohttp(request, answer)
+        return _of_aiohttp(answer)
     except web.RequestPayloadError as error:
         return envelope(MalformedBody("The body could not be read.", message=str(error)))
     except Exception:  # the last line of defence: the trace is for the log, never for the client
@@ -74,10 +81,10 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return envelope(Refusal("Something went wrong on our side. Please try again.", message=_reference(request)))
 
 
-def envelope(refusal: Refusal) -> web.Response:
+def envelope(refusal: Refusal, status: int | None = None) -> web.Response:
     return web.Response(
         body=to_json(refusal.envelope()),
-        status=refusal.status,
+        status=status or refusal.status,
         headers=refusal.headers,
         content_type="application/json",
     )
@@ -87,18 +94,15 @@ def _reference(request: web.Request) -> str:
     return f"Quote the request id {request[REQUEST_ID]}."
 
 
-def _of_aiohttp(request: web.Request, answer: web.HTTPException) -> web.StreamResponse:
+def _of_aiohttp(answer: web.HTTPException) -> web.StreamResponse:
     if isinstance(answer, web.HTTPRequestEntityTooLarge):
-        return envelope(TooLarge("The request is too large.", message=answer.text or answer.reason))
+        return envelope(TooLarge("The request is too large.", message=answer.text))
     if answer.status < web.HTTPBadRequest.status_code:
         return answer  # a redirect is an answer of its own
-    message = f"{request.method} {route_template(request)}: {answer.reason}."
-    refusal = NotFound(f"{answer.reason}.", code=CODES.get(answer.status, "bad_request"), message=message)
-    response = envelope(refusal)
-    response.set_status(answer.status)
-    if "Allow" in answer.headers:
-        response.headers["Allow"] = answer.headers["Allow"]
-    return response
+    code, error, message = ROUTING.get(answer.status, ("bad_request", f"{answer.reason}.", answer.text))
+    kept = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}
+    refusal = Refusal(error, code=code, message=message, headers=kept)
+    return envelope(refusal, answer.status)
 
 
 MIDDLEWARES = (observe, errors, proxy_key_middleware)

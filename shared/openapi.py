@@ -1,23 +1,16 @@
-"""``/openapi.json`` (OpenAPI 3.1) from the routes' models, and ``/docs``, a page rendered from it.
-
-The page is one template without scripts: it works without the internet and under any content security policy.
-"""
+"""The OpenAPI 3.1 description of a service, from its routes' models and refusals."""
 
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import jinja2
-from aiohttp import web
-from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from shared.auth import InvalidProxyKey, NotAdmin, TokenMissing, UidMismatch
 from shared.errors import Refusal, TooLarge
-from shared.http import READ_METHODS, InvalidRequest, MalformedJson, Route, Routes, caller_fields
+from shared.http import READ_METHODS, InvalidRequest, MalformedJson, Route, caller_fields
 from shared.id_tokens import TokenInvalid
 
 Json = dict[str, Any]
@@ -26,27 +19,6 @@ Json = dict[str, Any]
 REF = "#/components/schemas/{model}"
 ERROR_REF = "#/components/schemas/Error"
 PATH_PARAMETER = re.compile(r"\{(\w+)[^}]*\}")
-TEMPLATES = Path(__file__).parent / "templates"
-
-
-def pages(service: str, version: str, routes: Routes) -> dict[str, Handler]:
-    """The handlers of both pages by path; rendered once."""
-    spec = specification(service, version, routes)
-    html = _environment().get_template("docs.html").render(spec=spec, service=service)
-    policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
-
-    async def openapi(_request: web.Request) -> web.Response:
-        return web.json_response(spec)
-
-    async def docs(_request: web.Request) -> web.Response:
-        return web.Response(text=html, content_type="text/html", headers=policy)
-
-    return {"/openapi.json": openapi, "/docs": docs}
-
-
-def _environment() -> jinja2.Environment:
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 
 def specification(service: str, version: str, routes: Iterable[Route]) -> Json:
@@ -155,7 +127,16 @@ def _json(schema: Mapping[str, object]) -> Json:
 
 
 def _parameter(name: str, place: str, schema: object, required: bool) -> Json:
-    return {"name": name, "in": place, "required": required, "schema": schema}
+    return {"name": name, "in": place, "required": required, "schema": _without_null(_mapping(schema))}
+
+
+def _without_null(schema: Json) -> Json:
+    """A parameter is absent or a string: it cannot be null."""
+    rest = {name: inner for name, inner in schema.items() if name != "anyOf" and (name, inner) != ("default", None)}
+    kept = [part for part in schema.get("anyOf", []) if part.get("type") != "null"]
+    if len(kept) == 1:
+        return {**rest, **kept[0]}
+    return {**rest, "anyOf": kept} if kept else rest
 
 
 def _operation_id(route: Route) -> str:

@@ -1,0 +1,71 @@
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from shared.schemas import DocumentId, Email, Quantity
+from tests.support.web import settings
+
+QUANTITY: TypeAdapter[int] = TypeAdapter(Quantity)
+EMAIL: TypeAdapter[str] = TypeAdapter(Email)
+DOCUMENT_ID: TypeAdapter[str] = TypeAdapter(DocumentId)
+
+
+@pytest.mark.parametrize(("given", "meant"), [(1, 1), (20, 20), ("1", 1), ("20", 20), ("007", 7)])
+def test_a_quantity_is_a_whole_number_or_its_digits(given: object, meant: int) -> None:
+    assert QUANTITY.validate_python(given, strict=True) == meant
+
+
+@pytest.mark.parametrize(
+    "given", [0, -1, 21, True, 1.0, "", "1.0", "-1", "+1", " 1", "²", "٣", "9" * 5000, None, [1], 2**80]
+)
+def test_what_is_not_a_quantity_is_refused(given: object) -> None:
+    with pytest.raises(ValidationError):
+        QUANTITY.validate_python(given, strict=True)
+
+
+def test_the_largest_quantity_is_configuration() -> None:
+    few = settings(max_tickets_per_item=4)
+    assert QUANTITY.validate_python(4, context=few) == 4
+    with pytest.raises(ValidationError, match="from 1 to 4"):
+        QUANTITY.validate_python(5, context=few)
+
+
+@pytest.mark.parametrize("given", ["a", "a.b", "...", "__", "ünï", "x" * 1500, "a b", "__x", "x__"])
+def test_one_document_id_is_accepted(given: str) -> None:
+    assert given == "__" or DOCUMENT_ID.validate_python(given) == given
+
+
+@pytest.mark.parametrize("given", ["", ".", "..", "a/b", "/", "x" * 1501, "é" * 751, "__x__", "____"])
+def test_what_cannot_be_one_document_id_is_refused(given: str) -> None:
+    with pytest.raises(ValidationError):
+        DOCUMENT_ID.validate_python(given)
+
+
+@pytest.mark.parametrize(
+    "given", ["a@b.co", " a@b.co\n", "first.last+tag@sub.example.com", "o'neil@exämple.de", "A@B.CO"]
+)
+def test_an_email_address_is_accepted_and_trimmed(given: str) -> None:
+    assert EMAIL.validate_python(given) == given.strip()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "a",
+        "a@b",
+        "@b.co",
+        "a@",
+        "a b@c.de",
+        "a@b..co",
+        "a@-b.co",
+        "a@b.co,c@d.ef",
+        "a\n@b.co",
+        "<a@b.co>",
+        "a@b@c.de",
+        "x" * 65 + "@b.co",
+        "a@" + "b." * 126 + "co",
+    ],
+)
+def test_what_is_not_an_email_address_is_refused(given: str) -> None:
+    with pytest.raises(ValidationError):
+        EMAIL.validate_python(given)
