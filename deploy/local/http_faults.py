@@ -2,10 +2,11 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class Fault(BaseModel):
@@ -26,10 +27,16 @@ class Fault(BaseModel):
     """A prefix of the request's path."""
     status: int = Field(default=500, ge=400, le=599)
     seconds: float = Field(default=0.0, ge=0, le=60)
-    """How long a delay lasts; for a 429 or 503 also what Retry-After says, rounded up."""
+    """How long a delay lasts; of a refusal, what Retry-After says, rounded up."""
 
     def matches(self, method: str, path: str) -> bool:
         return path.startswith(self.path) and self.method in (None, method)
+
+
+@dataclass(slots=True)
+class _Active:
+    fault: Fault
+    left: int | None
 
 
 class Faults:
@@ -37,26 +44,53 @@ class Faults:
 
     def __init__(self, seed: int = 0) -> None:
         self._dice = random.Random(seed)  # noqa: S311  repeatable, not secret
-        self._faults: list[tuple[Fault, list[int]]] = []
+        self._active: list[_Active] = []
 
     def add(self, *faults: Fault) -> None:
-        self._faults.extend((fault, [fault.count or -1]) for fault in faults)
+        self._active.extend(_Active(fault, fault.count) for fault in faults)
 
     def clear(self) -> None:
-        self._faults.clear()
+        self._active.clear()
 
     def active(self) -> Sequence[Fault]:
-        """With ``count`` as it is now: what is left of it."""
-        return [f.model_copy(update={"count": left[0] if left[0] > 0 else None}) for f, left in self._faults]
+        """With ``count`` as what is left of it."""
+        return [active.fault.model_copy(update={"count": active.left}) for active in self._active]
 
     def take(self, method: str, path: str) -> Fault | None:
         """The fault that this request meets, used up by one."""
-        for fault, left in self._faults:
-            if fault.matches(method, path) and self._dice.random() < fault.rate:
-                left[0] -= 1
-                self._faults = [(f, n) for f, n in self._faults if n[0] != 0]
-                return fault
+        for active in self._active:
+            if active.fault.matches(method, path) and self._dice.random() < active.fault.rate:
+                self._use(active)
+                return active.fault
         return None
+
+    def _use(self, active: _Active) -> None:
+        if active.left is not None:
+            active.left -= 1
+            if active.left == 0:
+                self._active.remove(active)
+
+    def routes(self) -> list[web.RouteDef]:
+        """``/_sim/faults``: GET lists them, POST adds one (a Fault as JSON), DELETE clears them all."""
+        return [
+            web.get("/_sim/faults", self._list),
+            web.post("/_sim/faults", self._post),
+            web.delete("/_sim/faults", self._delete),
+        ]
+
+    async def _list(self, _request: web.Request) -> web.Response:
+        return web.json_response({"data": [fault.model_dump() for fault in self.active()]})
+
+    async def _post(self, request: web.Request) -> web.Response:
+        try:
+            self.add(Fault.model_validate_json(await request.read()))
+        except ValidationError as invalid:
+            return web.json_response({"message": f"This is no fault: {invalid}"}, status=400)
+        return await self._list(request)
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        self.clear()
+        return await self._list(request)
 
 
 def drop_connection(request: web.Request) -> web.Response:

@@ -23,7 +23,6 @@ from typing import Any, Literal, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from deploy.local.http_faults import Fault, Faults
 from deploy.local.stripe import disputes, payments, refunds
 from deploy.local.stripe.api import Account
 from deploy.local.stripe.deliveries import Endpoint, Order
@@ -101,16 +100,12 @@ def endpoint(url: str, secret: str, events: tuple[str, ...] = ("*",)) -> Endpoin
 class Controls:
     """The controls' HTTP side; every one of them is a call that a test in the same process makes directly."""
 
-    def __init__(self, account: Account, sender: Sender, faults: Faults) -> None:
+    def __init__(self, account: Account, sender: Sender) -> None:
         self._account = account
         self._sender = sender
-        self._faults = faults
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.get("/_sim/faults", self._list_faults),
-            web.post("/_sim/faults", self._add_fault),
-            web.delete("/_sim/faults", self._clear_faults),
             web.put("/_sim/webhooks/endpoints", self._set_endpoints),
             web.post("/_sim/webhooks/hold", self._hold),
             web.post("/_sim/webhooks/release", self._release),
@@ -132,17 +127,6 @@ class Controls:
             record = what(self._account.ledger())
         self._sender.wake()
         return record.render()
-
-    async def _list_faults(self, _request: web.Request) -> web.Response:
-        return web.json_response({"data": [fault.model_dump() for fault in self._faults.active()]})
-
-    async def _add_fault(self, request: web.Request) -> web.Response:
-        self._faults.add(await asked(request, Fault))
-        return await self._list_faults(request)
-
-    async def _clear_faults(self, request: web.Request) -> web.Response:
-        self._faults.clear()
-        return await self._list_faults(request)
 
     async def _set_endpoints(self, request: web.Request) -> web.Response:
         try:

@@ -52,7 +52,7 @@ class StripeSimulator:
         self.deliveries = self.account.deliveries
         self.faults = Faults()
         self.webhooks = Sender(self._store, self.deliveries, pace or Pace())
-        self.controls = Controls(self.account, self.webhooks, self.faults)
+        self.controls = Controls(self.account, self.webhooks)
         self._listener = Listener(self._app(), host, port)
         if endpoints := list(webhook_endpoints):
             self.set_webhook_endpoints(endpoints)
@@ -83,7 +83,14 @@ class StripeSimulator:
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[self._errors], client_max_size=MAX_BODY)
-        app.add_routes([web.get("/health", answer_ready), web.get("/ready", answer_ready), *self.controls.routes()])
+        app.add_routes(
+            [
+                web.get("/health", answer_ready),
+                web.get("/ready", answer_ready),
+                *self.faults.routes(),
+                *self.controls.routes(),
+            ]
+        )
         for route in ROUTES:
             app.router.add_route(route.method, route.path, self._endpoint(route))
         return app
