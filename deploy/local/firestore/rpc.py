@@ -1,0 +1,74 @@
+"""From plain async functions to gRPC handlers: calls are counted and fail on demand, errors become statuses."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, NoReturn, TypeAlias
+
+import grpc
+import grpc.aio
+
+from deploy.local.firestore.errors import FirestoreError
+from deploy.local.firestore.faults import Faults, Injected
+from deploy.local.firestore.wire import Message
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic in the type stubs only
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Unary: TypeAlias = Callable[[Message], Awaitable[Message]]
+Stream: TypeAlias = Callable[[Message], AsyncIterator[Message]]
+Duplex: TypeAlias = Callable[[AsyncIterator[Message]], AsyncIterator[Message]]
+
+_log: Final = logging.getLogger(__name__)
+
+
+def unary(method: str, request: Message, call: Unary, faults: Faults) -> Handler:
+    async def handle(message: Message, context: Context) -> Message:
+        try:
+            await faults.before(method)
+            reply = await call(message)
+            faults.after(method)
+        except Exception as failure:  # noqa: BLE001  every failure has a status
+            await _abort(context, method, failure)
+        return reply
+
+    return grpc.unary_unary_rpc_method_handler(handle, request.FromString, _serialize)
+
+
+def stream(method: str, request: Message, call: Stream, faults: Faults) -> Handler:
+    async def handle(message: Message, context: Context) -> AsyncIterator[Message]:
+        try:
+            await faults.before(method)
+            async for reply in call(message):
+                yield reply
+            faults.after(method)
+        except Exception as failure:  # noqa: BLE001  every failure has a status
+            await _abort(context, method, failure)
+
+    return grpc.unary_stream_rpc_method_handler(handle, request.FromString, _serialize)
+
+
+def duplex(method: str, request: Message, call: Duplex, faults: Faults) -> Handler:
+    async def handle(messages: AsyncIterator[Message], context: Context) -> AsyncIterator[Message]:
+        try:
+            await faults.before(method)
+            async for reply in call(messages):
+                yield reply
+        except Exception as failure:  # noqa: BLE001  every failure has a status
+            await _abort(context, method, failure)
+
+    return grpc.stream_stream_rpc_method_handler(handle, request.FromString, _serialize)
+
+
+def service(name: str, handlers: dict[str, Handler]) -> grpc.GenericRpcHandler:
+    return grpc.method_handlers_generic_handler(name, handlers)
+
+
+def _serialize(message: Message) -> bytes:
+    data: bytes = message.SerializeToString()
+    return data
+
+
+async def _abort(context: Context, method: str, failure: Exception) -> NoReturn:
+    if isinstance(failure, FirestoreError | Injected):
+        await context.abort(failure.code, str(failure))
+    _log.error("%s failed", method, exc_info=failure)
+    await context.abort(grpc.StatusCode.INTERNAL, f"{method} failed in the embedded Firestore; see its log.")
