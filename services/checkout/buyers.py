@@ -1,0 +1,47 @@
+"""Who buys: an account or a guest, never both."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from services.checkout.payments import Payment
+from shared.errors import Forbidden
+
+_USER: Final = "firebaseId"
+_GUEST: Final = "guestEmail"
+
+
+class PaymentOwnerMismatch(Forbidden):
+    code = "payment_owner_mismatch"
+
+
+@dataclass(frozen=True, slots=True)
+class Buyer:
+    """``user_id`` for an account, ``guest_email`` for a guest. ``email`` is where mail goes."""
+
+    user_id: str | None
+    guest_email: str | None
+    email: str | None
+    name: str | None
+
+    def metadata(self) -> dict[str, str]:
+        """How a PaymentIntent remembers whose it is."""
+        known = {_USER: self.user_id, _GUEST: self.guest_email}
+        return {key: value for key, value in known.items() if value}
+
+    def check_owns(self, payment: Payment) -> None:
+        """Raises PaymentOwnerMismatch unless the payment was started by this buyer.
+
+        A payment that was not started here names no buyer; then its receipt's address has to be the buyer's.
+        """
+        user, guest = payment.metadata.get(_USER), payment.metadata.get(_GUEST)
+        if user or guest:
+            owned = self.user_id == user if user else _same(self.guest_email, guest)
+        else:
+            owned = _same(self.guest_email or self.email, payment.receipt_email)
+        if not owned:
+            raise PaymentOwnerMismatch("This payment belongs to somebody else.")
+
+
+def _same(one: str | None, other: str | None) -> bool:
+    """Whether two addresses are one mailbox, as people type it."""
+    return bool(one and other) and str(one).casefold() == str(other).casefold()

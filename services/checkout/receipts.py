@@ -1,0 +1,145 @@
+"""The receipt: what was bought, and a QR code for each batch of tickets. Sent by a job, once an order."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import css_inline
+import jinja2
+import resend
+import segno
+
+from services.checkout.calendar import invitation
+from services.checkout.mail import PROVIDER, Mailer
+from shared.documents import Event, Fulfillment, Rager
+from shared.firestore import paths
+from shared.firestore.client import Database
+from shared.operations import Merge, Write
+from shared.worker import Run
+
+_TEMPLATES: Final = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=jinja2.select_autoescape(["html"]),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_QR_SCALE: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One rager on the receipt."""
+
+    event: Event
+    rager: Rager
+    content_id: str
+    line: str
+    """What it cost, as text; empty where that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    order: Fulfillment
+    to: str
+    batches: Sequence[Batch]
+    site: str
+
+    @property
+    def total(self) -> str:
+        return money(self.order.amount, self.order.currency)
+
+
+def money(minor: int, currency: str) -> str:
+    """``12.50 USD`` from minor units of a currency with two decimals."""
+    sign = "-" if minor < 0 else ""
+    return f"{sign}{abs(minor) // 100}.{abs(minor) % 100:02d} {currency.upper()}"
+
+
+def when(moment: datetime | None) -> str:
+    return moment.strftime("%A, %d %B %Y, %H:%M UTC") if moment else "to be announced"
+
+
+_TEMPLATES.filters.update(money=money, when=when)
+
+
+def composed(receipt: Receipt, sender: str) -> resend.Emails.SendParams:
+    """The mail with its parts: HTML with inlined styles, text, QR codes and calendar entries."""
+    html = _TEMPLATES.get_template("receipt.html").render(receipt=receipt)
+    return {
+        "from": sender,
+        "to": [receipt.to],
+        "subject": f"Your tickets: order {receipt.order.order_number}",
+        "html": css_inline.inline(html),
+        "text": _TEMPLATES.get_template("receipt.txt").render(receipt=receipt),
+        "attachments": [*map(_qr_code, receipt.batches), *_invitations(receipt.batches)],
+    }
+
+
+def _qr_code(batch: Batch) -> resend.Attachment:
+    image = io.BytesIO()
+    segno.make(f"rtk:{batch.rager.ticket_token}", error="m").save(image, kind="png", scale=_QR_SCALE)
+    return {
+        "filename": f"{batch.content_id}.png",
+        "content": base64.b64encode(image.getvalue()).decode(),
+        "content_type": "image/png",
+        "content_id": batch.content_id,
+    }
+
+
+def _invitations(batches: Sequence[Batch]) -> Sequence[resend.Attachment]:
+    events = {batch.event.id: batch.event for batch in batches if batch.event.starts_at}
+    return [
+        {
+            "filename": f"event-{number}.ics",
+            "content": base64.b64encode(invitation(event).encode()).decode(),
+            "content_type": "text/calendar",
+        }
+        for number, event in enumerate(events.values(), 1)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipts:
+    """Sends receipts; ``site`` is where buyers find their account."""
+
+    database: Database
+    mailer: Mailer
+    sender: str
+    site: str
+
+    async def run(self, run: Run) -> Sequence[Write]:
+        """The job: payload ``paymentIntentId``."""
+        path = paths.fulfillment(str((run.job.payload or {})["paymentIntentId"]))
+        order = Fulfillment.of(await self.database.get(path))
+        to = order and (order.user_email or order.email or order.guest_email)
+        if order is None or not to or order.email_sent_at:
+            return ()
+        receipt = await self._receipt(order, to)
+        message_id = await self.mailer.send(composed(receipt, self.sender), run.idempotency_key)
+        sent = Fulfillment.patch(email_sent_at=datetime.now(UTC), email_provider=PROVIDER, email_message_id=message_id)
+        return (Merge(path, sent),)
+
+    async def _receipt(self, order: Fulfillment, to: str) -> Receipt:
+        wanted = [
+            (paths.event(detail.event_id), paths.rager(detail.event_id, detail.rager_id)) for detail in order.details
+        ]
+        documents = await self.database.get_all([path for pair in wanted for path in pair])
+        costs = _costs(order)
+        batches = []
+        for number, (event_path, rager_path) in enumerate(wanted, 1):
+            event, rager = Event.of(documents[event_path]), Rager.of(documents[rager_path])
+            if event and rager:
+                batches.append(Batch(event, rager, f"ticket-{number}", costs.get((event.id, rager.ticket_type), "")))
+        return Receipt(order, to, batches, self.site)
+
+
+def _costs(order: Fulfillment) -> Mapping[tuple[str, str | None], str]:
+    return {
+        (item.event_id, item.ticket_type): f"{item.quantity} x {money(item.unit_cents, order.currency)}"
+        for item in order.items
+    }
