@@ -38,6 +38,8 @@ class Query:
     descending: bool = False
     limit: int | None = None
     group: bool = False
+    select: Sequence[str] = ()
+    """The fields that are wanted; all when empty. The fields of the order are added, for the pages."""
     cursor: Document | None = None
 
     @property
@@ -54,11 +56,13 @@ class Query:
 
     def to_pb(self, root: str) -> Any:
         pb = _StructuredQuery()
-        pb.__getattribute__("from").add(collection_id=self.collection.rpartition("/")[2], all_descendants=self.group)
+        pb.from_.add(collection_id=self.collection.rpartition("/")[2], all_descendants=self.group)
         self._add_filters(pb)
         direction = "DESCENDING" if self.descending else "ASCENDING"
         for field in (*self.order_by, NAME):
             pb.order_by.add(field={"field_path": field}, direction=direction)
+        for field in dict.fromkeys((*self.select, *self.order_by)) if self.select else ():
+            pb.select.fields.add(field_path=field)
         if self.limit is not None:
             pb.limit.value = self.limit
         if self.cursor is not None:
