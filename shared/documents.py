@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
-from shared.operations import Value
+from shared.operations import Merge, Value
 from shared.records import Embedded, Record, flag, listed, moment, stored, text, whole
 
 
@@ -89,6 +90,12 @@ class Rager(Record):
     previous_owner: str | None = stored("previousOwner", text, None)
     claimed_from_transfer: str | None = stored("claimedFromTransfer", text, None)
     refunded_at: datetime | None = stored("refundedAt", moment, None)
+    updated_at: datetime | None = stored("updatedAt", moment, None)
+    """When one of our operations last wrote it: offline scanners ask for what has changed since."""
+
+    def changed(self, now: datetime, **changes: Any) -> Merge:
+        """The write that changes attributes of it. All of our writes to a batch go this way, to keep ``updatedAt``."""
+        return Merge(self.path, self.patch(updated_at=now, **changes))
 
     @property
     def event_id(self) -> str:
@@ -142,6 +149,8 @@ class TicketToken(Record):
     event_id: str = stored("eventId", text, "")
     rager_id: str = stored("ragerId", text, "")
     created_at: datetime | None = stored("createdAt", moment, None)
+    user_id: str | None = stored("firebaseId", text, None)
+    """A hint: with it the door reads the holder's summary in the same round trip. The rager's own field decides."""
 
 
 @dataclass(frozen=True, slots=True)

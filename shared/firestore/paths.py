@@ -33,6 +33,11 @@ def scan(event_id: str, scan_id: str) -> str:
     return f"events/{event_id}/scans/{scan_id}"
 
 
+def unplaced_scan(scan_id: str) -> str:
+    """The denial of a scan that named no event and whose ticket is unknown, so that it belongs to none."""
+    return f"unplacedScans/{scan_id}"
+
+
 def ticket_token(token: str) -> str:
     return f"ticketTokens/{token}"
 
