@@ -20,6 +20,7 @@ MAX_COLLECTION_DEPTH: Final = 100
 
 _NAME_OVERHEAD: Final = 16
 _DOCUMENT_OVERHEAD: Final = 32
+_RESERVED: Final = re.compile(r"__.*__", re.DOTALL)
 _NUMERIC_ID: Final = re.compile(r"__id-?[0-9]+__")
 
 
@@ -50,7 +51,7 @@ def validate_id(segment: str) -> None:
         raise InvalidArgument("A resource id is empty: a name has two slashes in a row, or one at its end.")
     if segment in {".", ".."}:
         raise InvalidArgument(f'Resource id "{segment}" is invalid.')
-    if segment.startswith("__") and segment.endswith("__") and not _NUMERIC_ID.fullmatch(segment):
+    if _RESERVED.fullmatch(segment) and not _NUMERIC_ID.fullmatch(segment):
         raise InvalidArgument(f'Resource id "{segment}" is invalid because it is reserved.')
     if len(segment) * 4 > MAX_ID and len(segment.encode()) > MAX_ID:
         raise InvalidArgument(f'Resource id "{segment[:40]}..." is longer than {MAX_ID:,} bytes.')
@@ -74,7 +75,7 @@ def _fields_size(fields: Fields, depth: int) -> int:
 def _field_name_size(name: str) -> int:
     if not name:
         raise InvalidArgument("The property name is the empty string.")
-    if name.startswith("__") and name.endswith("__"):
+    if _RESERVED.fullmatch(name):
         raise InvalidArgument(f'The property name "{name}" is reserved.')
     size = len(name.encode())
     if size > MAX_FIELD_NAME:
