@@ -42,9 +42,13 @@ def _one_line(text: str) -> str:
 def _content(value: object) -> object:
     """Base64 in a string, or the bytes as a list of numbers, which the Python client's documentation suggests."""
     try:
-        return base64.b64decode(value, validate=True) if isinstance(value, str) else bytes(value)  # type: ignore[call-overload]
+        if isinstance(value, str):
+            return base64.b64decode(value, validate=True)
+        if isinstance(value, list):
+            return bytes(value)
     except (binascii.Error, ValueError, TypeError):
-        raise PydanticCustomError("content", "The content must be base64.") from None
+        pass
+    raise PydanticCustomError("content", "The content must be base64.")
 
 
 Address = Annotated[str, AfterValidator(_address)]

@@ -19,6 +19,8 @@ CONTENT_POLICY = (
     "connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """The frame inherits it: pictures come from the mail itself, styles are its own, and nothing else loads."""
+OPEN_LINKS_OUTSIDE = '<base target="_blank">'
+"""A link that is clicked opens a tab of its own: the frame itself may load nothing."""
 IMAGES = re.compile(r"image/(png|jpeg|gif|webp)")
 CID = re.compile(r"""cid:([^"'\s)>]+)""")
 
@@ -38,7 +40,7 @@ class Pages:
             mails=mails,
             shown=shown,
             total=total,
-            preview=None if html is None else resolve_images(html, attachments),
+            preview=None if html is None else OPEN_LINKS_OUTSIDE + resolve_images(html, attachments),
         )
 
 

@@ -106,7 +106,7 @@ class Account:
         return self._saved(call, 200, shown(ledger, outcome, params.expand, call.route.path))
 
     def _saved(self, call: Call, status: int, body: Mapping[str, object]) -> Reply:
-        reply = Reply(status, json.dumps(body, indent=2))
+        reply = Reply(status, json.dumps(body))
         if call.keyed:
             self.replies.save(call.keyed, Saved(status, reply.body, call.request_id), self.clock())
         return reply

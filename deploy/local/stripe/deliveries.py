@@ -97,8 +97,9 @@ class Deliveries:
         return None if row[0] is None else max(0.0, row[0] - self._clock())
 
     def pending(self) -> int:
-        row = self._db.execute("SELECT count(*) FROM deliveries WHERE state = 'pending'").fetchone()
-        return int(row[0])
+        """How many wait for an endpoint that there is."""
+        query = "SELECT count(*) FROM deliveries WHERE state = 'pending' AND endpoint < ?"
+        return int(self._db.execute(query, (len(self.endpoints),)).fetchone()[0])
 
     def listed(self, state: str | None = None, event: str | None = None) -> Sequence[Delivery]:
         """In the order of creation."""

@@ -6,6 +6,7 @@ import binascii
 import json
 import math
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -70,16 +71,19 @@ class StripeSimulator:
         self.deliveries.configure(endpoint(url, secret) for url, secret in endpoints)
 
     async def __aenter__(self) -> Self:
-        await self.webhooks.start()
-        await self._listener.start()
+        async with AsyncExitStack() as stack:
+            stack.callback(self._store.close)
+            await self._listener.start()
+            stack.push_async_callback(self._listener.stop)
+            await self.webhooks.start()
+            stack.push_async_callback(self.webhooks.stop)
+            self._running = stack.pop_all()
         return self
 
     async def __aexit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        await self._listener.stop()
-        await self.webhooks.stop()
-        self._store.close()
+        await self._running.aclose()
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[self._errors], client_max_size=MAX_BODY)
@@ -165,13 +169,10 @@ def _authenticated(request: web.Request) -> str:
 
 
 async def _form(request: web.Request) -> Form:
-    if request.method == "GET":
-        return decode(request.query.items())
-    if not request.body_exists:
+    if request.method == "GET" or not request.body_exists:
         return decode(request.query.items())
     if request.content_type != FORM:
-        message = f"Invalid request (check that your POST content type is {FORM})."
-        raise StripeError(message)
+        raise StripeError(f"Invalid request (check that your POST content type is {FORM}).")
     posted = await request.post()
     return decode((name, value) for name, value in posted.items() if isinstance(value, str))
 

@@ -127,12 +127,13 @@ class Sender:
         if free <= 0:
             return
         for delivery in self._deliveries.due(free, self._sending):
-            task = asyncio.create_task(self._send(delivery))
+            endpoint = self._deliveries.endpoints[delivery.endpoint]
+            task = asyncio.create_task(self._send(delivery, endpoint))
             self._sending[delivery.id] = task
 
-    async def _send(self, delivery: Delivery) -> None:
+    async def _send(self, delivery: Delivery, endpoint: Endpoint) -> None:
         try:
-            status, error = await self._post(delivery, self._deliveries.endpoints[delivery.endpoint])
+            status, error = await self._post(delivery, endpoint)
             retries = self._pace.retry_seconds
             wait = retries[delivery.attempts] if delivery.attempts < len(retries) else None
             self._deliveries.settle(delivery, status=status, error=error, wait=wait)
@@ -145,7 +146,7 @@ class Sender:
     async def _post(self, delivery: Delivery, endpoint: Endpoint) -> tuple[int | None, str | None]:
         """The status, and what went wrong if anything did."""
         event = self._store.get(Event, delivery.event)
-        payload = json.dumps(event.render() if event else {}, indent=2)
+        payload = json.dumps(event.render() if event else {})
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
