@@ -1,0 +1,190 @@
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
+
+from deploy.local.gateway import create_app
+from deploy.local.routing import SERVICES, service_of
+from services.social.handlers import routes as social_routes
+from tests.support.web import body_of, client_of
+
+Client = TestClient[web.Request, web.Application]
+
+
+class Upstream:
+    """A server that answers with what it was asked, raw, and misbehaves when the path says so."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.app = web.Application(client_max_size=1024)
+        self.app.router.add_get("/health", self._health)
+        self.app.router.add_get("/ready", self._health)
+        self.app.router.add_route("*", "/{path:.*}", self._answer)
+        self.server = TestServer(self.app)
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        return web.json_response({"ok": True, "stripeConfigured": self.name == "checkout"})
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("/slam"):
+            assert request.transport
+            request.transport.abort()
+        if request.path.endswith("/half"):
+            return await self._half(request)
+        if request.path.endswith("/limited"):
+            await request.read()
+        body = b"".join([chunk async for chunk in request.content.iter_any()])
+        headers = {f"saw-{name}": value for name, value in request.headers.items()}
+        headers |= {"saw-method": request.method, "saw-path": request.raw_path, "saw-service": self.name}
+        return web.Response(status=418, body=body, headers=headers)
+
+    async def _half(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(b"half")
+        assert request.transport
+        request.transport.close()
+        return response
+
+
+@pytest.fixture
+async def upstreams() -> AsyncIterator[dict[str, Upstream]]:
+    async with AsyncExitStack() as stack:
+        found = {name: Upstream(name) for name in SERVICES}
+        for upstream in found.values():
+            await stack.enter_async_context(upstream.server)
+        yield found
+
+
+@pytest.fixture
+async def gateway(upstreams: dict[str, Upstream]) -> AsyncIterator[Client]:
+    urls = {name: str(upstream.server.make_url("")).rstrip("/") for name, upstream in upstreams.items()}
+    async with client_of(create_app(urls, {"mailbox": "http://127.0.0.1:1"})) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("path", "service"),
+    [
+        ("/finalize-order", "checkout"),
+        ("/stripe/webhook", "checkout"),
+        ("/scan-ticket", "scanning"),
+        ("/scan-ticket/preview", "scanning"),
+        ("/posts/p1/likes/u1", "social"),
+        ("/feeds/u1", "social"),
+        ("/scan-tickets", None),
+        ("/", None),
+    ],
+)
+def test_the_first_segment_decides_which_service_answers(path: str, service: str | None) -> None:
+    assert service_of(path) == service
+
+
+def test_every_route_of_social_leads_to_social() -> None:
+    assert {service_of(route.path) for route in social_routes} <= {"social"}
+
+
+async def test_a_request_arrives_as_it_was_sent(gateway: Client) -> None:
+    headers = {"x-proxy-key": "k", "stripe-signature": "t=1,v1=2", "x-request-id": "r1"}
+    reply = await gateway.post("/stripe/webhook?a=%26&b=c%20d", data=b' {"a":\n1}', headers=headers)
+    assert (reply.status, await reply.read()) == (418, b' {"a":\n1}')
+    saw = reply.headers
+    assert (saw["saw-method"], saw["saw-path"], saw["saw-service"]) == (
+        "POST",
+        "/stripe/webhook?a=%26&b=c%20d",
+        "checkout",
+    )
+    assert (saw["saw-x-proxy-key"], saw["saw-stripe-signature"], saw["saw-X-Request-ID"]) == ("k", "t=1,v1=2", "r1")
+    assert saw["saw-X-Forwarded-For"] == "127.0.0.1"
+    assert saw["x-request-id"] == "r1"
+
+
+async def test_an_encoded_slash_stays_encoded(gateway: Client) -> None:
+    reply = await gateway.session.get(URL(f"{gateway.make_url('/feeds')}/a%2Fb", encoded=True))
+    assert reply.headers["saw-path"] == "/feeds/a%2Fb"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+async def test_every_method_passes(gateway: Client, method: str) -> None:
+    reply = await gateway.request(method, "/posts/p1/likes/u1")
+    assert (reply.headers["saw-method"], reply.headers["saw-service"]) == (method, "social")
+    assert "saw-Content-Length" not in reply.headers or reply.headers["saw-Content-Length"] == "0"
+
+
+async def test_headers_about_the_connection_stay_on_it(gateway: Client) -> None:
+    reply = await gateway.get(
+        "/feeds/u1", headers={"Connection": "x-hop", "x-hop": "1", "TE": "trailers", "x-kept": "1"}
+    )
+    assert "saw-x-kept" in reply.headers
+    assert not {"saw-x-hop", "saw-te", "saw-connection"} & {name.lower() for name in reply.headers}
+
+
+async def test_bodies_are_streamed_whatever_their_size(gateway: Client) -> None:
+    body = bytes(range(256)) * 20_000
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 64_000):
+            yield body[start : start + 64_000]
+
+    for data in (io.BytesIO(body), chunks()):
+        reply = await gateway.post("/posts", data=data)
+        assert await reply.read() == body
+
+
+async def test_a_body_that_the_service_finds_too_large_is_refused_by_the_service(gateway: Client) -> None:
+    reply = await gateway.post("/posts/limited", data=io.BytesIO(b"x" * 2_000_000))
+    assert reply.status == 413
+
+
+async def test_a_service_that_is_not_there_is_503_in_the_envelope(
+    gateway: Client, upstreams: dict[str, Upstream]
+) -> None:
+    await upstreams["scanning"].server.close()
+    body = await body_of(await gateway.post("/scan-ticket", json={}), 503)
+    assert body["code"] == "service_down"
+    assert "scanning" in body["message"]
+    assert (await gateway.get("/feeds/u1")).status == 418, "the others are not affected"
+    ready = await body_of(await gateway.get("/ready"), 503)
+    assert ready["checks"] == {"checkout": "ok", "scanning": "failed", "social": "ok"}
+
+
+async def test_a_connection_closed_without_an_answer_is_502(gateway: Client) -> None:
+    assert (await body_of(await gateway.post("/posts/slam"), 502))["code"] == "bad_gateway"
+
+
+async def test_half_an_answer_is_not_passed_off_as_a_whole_one(gateway: Client) -> None:
+    with pytest.raises(aiohttp.ClientError):
+        await (await gateway.get("/posts/half")).read()
+
+
+async def test_health_is_checkouts_with_every_service_below(gateway: Client) -> None:
+    body = await body_of(await gateway.get("/health"), 200)
+    assert (body["ok"], body["stripeConfigured"], set(body["services"])) == (True, True, set(SERVICES))
+    assert (await body_of(await gateway.get("/ready"), 200))["ok"]
+
+
+async def test_an_unknown_path_is_404_in_the_envelope(gateway: Client) -> None:
+    assert (await body_of(await gateway.get("/nothing"), 404))["code"] == "not_found"
+
+
+async def test_the_index_page_leads_everywhere_and_says_what_is_down(
+    gateway: Client, upstreams: dict[str, Upstream]
+) -> None:
+    await upstreams["social"].server.close()
+    page = await (await gateway.get("/")).text()
+    for name in ("checkout", "scanning"):
+        assert f"{str(upstreams[name].server.make_url('')).rstrip('/')}/docs" in page
+    assert "http://127.0.0.1:1/" in page
+    assert page.count("● up") == 2
+    assert page.count("● down") == 1
+
+
+async def test_many_requests_pass_at_once(gateway: Client) -> None:
+    replies = await asyncio.gather(*(gateway.post("/posts", data=str(n).encode()) for n in range(200)))
+    assert [await reply.text() for reply in replies] == [str(n) for n in range(200)]
