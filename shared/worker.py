@@ -95,6 +95,10 @@ class Worker:
                 if job.state == "ready" and job.kind in self._handlers and job.next_at and job.next_at <= now:
                     self._take_up(job)
 
+    async def idle(self) -> None:
+        """Until every job this worker knows of has been attended to."""
+        await self._idle.wait()
+
     async def serve(self) -> None:
         """Work until cancelled; then let the runs under way finish, within a bound."""
         runners = [asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self._parallel)]
@@ -103,7 +107,7 @@ class Worker:
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_DRAIN_SECONDS):
-                    await self._idle.wait()
+                    await self.idle()
             for runner in runners:
                 runner.cancel()
             await asyncio.gather(*runners, return_exceptions=True)

@@ -1,0 +1,72 @@
+"""The official Stripe client pointed at the simulator, and an endpoint that receives its webhooks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import stripe
+from aiohttp import web
+
+from deploy.local.standalone import Listener
+
+SECRET = "whsec_test"
+
+
+@asynccontextmanager
+async def stripe_client(url: str, *, key: str = "sk_test_x", retries: int = 0) -> AsyncIterator[stripe.StripeClient]:
+    http = stripe.HTTPXClient()
+    client = stripe.StripeClient(key, base_addresses={"api": url}, http_client=http, max_network_retries=retries)
+    try:
+        yield client
+    finally:
+        await http.close_async()
+
+
+def nothing_wrong(_event: stripe.Event) -> int:
+    return 200
+
+
+@dataclass
+class Receiver:
+    """Takes events whose signature is right. ``answer`` chooses the status of each reply."""
+
+    url: str = ""
+    events: list[stripe.Event] = field(default_factory=list)
+    signatures: list[str] = field(default_factory=list)
+    answer: Callable[[stripe.Event], int] = nothing_wrong
+    secret: str = SECRET
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def types(self) -> list[str]:
+        return [event.type for event in self.events]
+
+    async def take(self, request: web.Request) -> web.Response:
+        signature = request.headers["Stripe-Signature"]
+        event = stripe.Webhook.construct_event(await request.read(), signature, self.secret)
+        self.events.append(event)
+        self.signatures.append(signature)
+        self._arrived.set()
+        return web.Response(status=self.answer(event))
+
+    async def wait_for(self, count: int) -> None:
+        """Until that many events have come, answered well or not."""
+        async with asyncio.timeout(10):
+            while len(self.events) < count:
+                self._arrived.clear()
+                await self._arrived.wait()
+
+
+@asynccontextmanager
+async def receiving() -> AsyncIterator[Receiver]:
+    receiver = Receiver()
+    app = web.Application()
+    app.router.add_post("/webhook", receiver.take)
+    listener = Listener(app, "127.0.0.1", 0)
+    await listener.start()
+    receiver.url = f"{listener.url}/webhook"
+    try:
+        yield receiver
+    finally:
+        await listener.stop()
