@@ -7,7 +7,6 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 PROXY_KEY = "test-proxy-key"
 
@@ -69,11 +68,12 @@ class Service:
 @asynccontextmanager
 async def serving(app: web.Application) -> AsyncIterator[Service]:
     """The application on a free port of 127.0.0.1, until the block ends."""
-    server = TestServer(app, host="127.0.0.1")
-    await server.start_server(handler_cancellation=False)
-    connector = aiohttp.TCPConnector(limit=0)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=False)
+    await runner.setup()
     try:
-        async with aiohttp.ClientSession(connector=connector) as session:
-            yield Service(session, str(server.make_url("/")), app)
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
+        host, port = runner.addresses[0][:2]
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+            yield Service(session, f"http://{host}:{port}", app)
     finally:
-        await server.close()
+        await runner.cleanup()

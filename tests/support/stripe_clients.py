@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
+import httpx
 import stripe
 from aiohttp import web
 
 from deploy.local.standalone import Listener
+from deploy.local.stripe import StripeSimulator
 
 SECRET = "whsec_test"
 
@@ -70,3 +73,12 @@ async def receiving() -> AsyncIterator[Receiver]:
         yield receiver
     finally:
         await listener.stop()
+
+
+async def control(simulator: StripeSimulator, path: str, body: dict[str, object] | None = None) -> dict[str, Any]:
+    """Make something happen that no API client can; see ``deploy.local.stripe.controls``."""
+    async with httpx.AsyncClient(base_url=simulator.url) as http:
+        reply = await http.post(f"/_sim/{path}", json=body or {})
+    assert reply.status_code == 200, reply.text
+    answer: dict[str, Any] = reply.json()
+    return answer
