@@ -17,6 +17,9 @@ def _arguments() -> argparse.Namespace:
     where.add_argument("--ephemeral", action="store_true", help="forget everything at the end")
     parser.add_argument("--port", type=int, default=8085, help="0 takes a free one (default: %(default)s)")
     parser.add_argument("--interface", default="127.0.0.1", help="(default: %(default)s)")
+    parser.add_argument(
+        "--indexes", type=Path, metavar="FILE", help="firestore.indexes.json: refuse queries it has no index for"
+    )
     return parser.parse_args()
 
 

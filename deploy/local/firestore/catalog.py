@@ -9,6 +9,7 @@ from deploy.local.firestore.entries import IndexKind
 _CACHED: Final = 50_000
 _LAST_CHARACTER: Final = "\U0010ffff"
 _BELOW: Final = "SELECT collection, path FROM collections WHERE database = ? AND path >= ? AND path < ?"
+_NEXT: Final = _BELOW + " ORDER BY path LIMIT 1"
 _BELOW_WITH_ID: Final = _BELOW + " AND id = ?"
 
 
@@ -48,6 +49,12 @@ class Catalog:
         else:
             rows = self._connection.execute(_BELOW_WITH_ID, (*below, collection_id)).fetchall()
         return [(number, path) for number, path in rows if deep or "/" not in path[len(prefix) :]]
+
+    def next_collection(self, database: str, prefix: str, position: str) -> tuple[int, str] | None:
+        """Number and path of the first collection from ``position`` on whose path starts with the prefix."""
+        below = (database, position, prefix + _LAST_CHARACTER)
+        row: tuple[int, str] | None = self._connection.execute(_NEXT, below).fetchone()
+        return row
 
     def add_collection(self, database: str, path: str) -> int:
         known = self.collection(database, path)

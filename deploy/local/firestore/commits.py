@@ -27,9 +27,9 @@ _PRUNED_AT_LEAST: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The result of one write for its client; ``update_time`` is None after a delete."""
+    """The result of one write: the document after it, None after a delete."""
 
-    update_time: int | None
+    document: Document | None
     transform_results: tuple[Value, ...]
 
 
@@ -160,7 +160,7 @@ class Commits:
         if stage.now is None or stage.now.blob != blob:
             created = stage.now.create_time if stage.now else at
             stage.now = Document(write.database, write.path, blob, created, at)
-        return Written(stage.now.update_time, change.results)
+        return Written(stage.now, change.results)
 
 
 def _entries(document: Document | None) -> set[IndexEntry]:

@@ -1,40 +1,23 @@
 """The database: reads at a moment, commits under locks, transactions. Plain values in, plain values out."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-from deploy.local.firestore.catalog import Catalog
 from deploy.local.firestore.clock import Clock
 from deploy.local.firestore.commits import KEPT_MICROS, Commits, Committed
 from deploy.local.firestore.documents import resource_name
 from deploy.local.firestore.errors import Aborted, FailedPrecondition, FirestoreError, InvalidArgument
 from deploy.local.firestore.locks import EXCLUSIVE, SHARED, WRITES_BELOW, Locks, Mode, Owner
 from deploy.local.firestore.query import Scope
-from deploy.local.firestore.storage import Storage, steady
+from deploy.local.firestore.readers import Moment, Readers
+from deploy.local.firestore.storage import Storage
 from deploy.local.firestore.tables import Tables
 from deploy.local.firestore.transactions import Outcome, Transaction, Transactions
-from deploy.local.firestore.view import OverBudget, StoredView
 from deploy.local.firestore.writes import Write
 
-T = TypeVar("T")
-
-_INLINE_ROWS: Final = 300
-"""A read of so many rows is over before a thread has taken it; longer ones go to a thread."""
-_READER_THREADS: Final = 2
 LOCK_PATIENCE_SECONDS: Final = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """``at`` None is the latest state, which ``read_time`` (microseconds) then also describes."""
-
-    at: int | None
-    read_time: int
 
 
 class Engine:
@@ -48,16 +31,12 @@ class Engine:
         self.locks = Locks(lock_patience)
         self.transactions = Transactions(self.locks)
         self._commits = Commits(tables, self.clock, self._announce)
-        self._reader = self._storage.connect_reader()
-        self._catalog = Catalog(self._reader)
-        self._threads = ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="firestore-read")
-        self._of_thread = threading.local()
+        self.readers = Readers(self._storage)
 
     async def stop(self) -> None:
         self.transactions.stop()
         await self._commits.stop()
-        self._threads.shutdown()
-        self._reader.close()
+        self.readers.close()
         self._storage.close()
 
     # Reads
@@ -72,24 +51,6 @@ class Engine:
                 raise FailedPrecondition("The requested snapshot version is too old: an hour is kept.")
             return Moment(read_time, read_time)
         return Moment(now if self.clock.in_flight else None, now)
-
-    async def read(self, database: str, moment: Moment, work: Callable[[StoredView], T]) -> T:
-        """Run ``work`` over the database as it was at the moment; it may run twice."""
-        try:
-            with steady(self._reader):
-                return work(StoredView(self._reader, self._catalog, database, at=moment.at, budget=_INLINE_ROWS))
-        except OverBudget:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._threads, self._read_in_thread, database, moment.read_time, work
-            )
-
-    def _read_in_thread(self, database: str, at: int, work: Callable[[StoredView], T]) -> T:
-        own = self._of_thread
-        if not hasattr(own, "reader"):
-            own.reader = self._storage.connect_reader()
-            own.catalog = Catalog(own.reader)
-        with steady(own.reader):
-            return work(StoredView(own.reader, own.catalog, database, at=at))
 
     # Transactions
 

@@ -1,7 +1,8 @@
 """From plain async functions to gRPC handlers: calls are counted and fail on demand, errors become statuses."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
@@ -14,8 +15,8 @@ from deploy.local.firestore.wire import Message
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic in the type stubs only
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Unary: TypeAlias = Callable[[Message], Awaitable[Message]]
-Stream: TypeAlias = Callable[[Message], AsyncIterator[Message]]
-Duplex: TypeAlias = Callable[[AsyncIterator[Message]], AsyncIterator[Message]]
+Stream: TypeAlias = Callable[[Message], AsyncGenerator[Message, None]]
+Duplex: TypeAlias = Callable[[AsyncIterator[Message]], AsyncGenerator[Message, None]]
 
 _log: Final = logging.getLogger(__name__)
 
@@ -37,8 +38,9 @@ def stream(method: str, request: Message, call: Stream, faults: Faults) -> Handl
     async def handle(message: Message, context: Context) -> AsyncIterator[Message]:
         try:
             await faults.before(method)
-            async for reply in call(message):
-                yield reply
+            async with aclosing(call(message)) as replies:
+                async for reply in replies:
+                    yield reply
             faults.after(method)
         except Exception as failure:  # noqa: BLE001  every failure has a status
             await _abort(context, method, failure)
@@ -50,8 +52,9 @@ def duplex(method: str, request: Message, call: Duplex, faults: Faults) -> Handl
     async def handle(messages: AsyncIterator[Message], context: Context) -> AsyncIterator[Message]:
         try:
             await faults.before(method)
-            async for reply in call(messages):
-                yield reply
+            async with aclosing(call(messages)) as replies:
+                async for reply in replies:
+                    yield reply
         except Exception as failure:  # noqa: BLE001  every failure has a status
             await _abort(context, method, failure)
 

@@ -10,6 +10,8 @@ from google.cloud.firestore_v1.types import firestore
 from deploy.local.firestore import rpc
 from deploy.local.firestore.engine import Engine
 from deploy.local.firestore.faults import Faults
+from deploy.local.firestore.index_file import load_indexes
+from deploy.local.firestore.query_servicer import QueryServicer
 from deploy.local.firestore.servicer import Servicer
 from deploy.local.firestore.wire import Message
 
@@ -25,22 +27,32 @@ _OPTIONS: Final = (
 class EmbeddedFirestore:
     """``async with EmbeddedFirestore(data_dir) as server: server.host``; without a directory it forgets everything.
 
+    ``indexes`` is a ``firestore.indexes.json``: queries that production would refuse without an index fail.
     ``host`` is what FIRESTORE_EMULATOR_HOST wants, ``127.0.0.1:8085``; port 0 takes a free one.
     """
 
     host: str
 
-    def __init__(self, data_dir: Path | None = None, *, port: int = 0, interface: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        data_dir: Path | None = None,
+        *,
+        port: int = 0,
+        interface: str = "127.0.0.1",
+        indexes: Path | None = None,
+    ) -> None:
         self._data_dir = data_dir
         self._address = f"{interface}:{port}"
+        self._indexes = load_indexes(indexes) if indexes else None
         self.faults = Faults()
 
     async def __aenter__(self) -> Self:
-        self._engine = Engine(self._data_dir)
         self._server = grpc.aio.server(options=_OPTIONS)
-        self._server.add_generic_rpc_handlers([rpc.service(SERVICE, _handlers(Servicer(self._engine), self.faults))])
-        port = self._server.add_insecure_port(self._address)
+        port = self._server.add_insecure_port(self._address)  # first: it fails where the port is taken
         self.host = f"{self._address.rpartition(':')[0]}:{port}"
+        self._engine = Engine(self._data_dir)
+        handlers = _handlers(Servicer(self._engine), QueryServicer(self._engine, self._indexes), self.faults)
+        self._server.add_generic_rpc_handlers([rpc.service(SERVICE, handlers)])
         await self._server.start()
         return self
 
@@ -51,18 +63,24 @@ class EmbeddedFirestore:
         await self._engine.stop()
 
 
-def _handlers(servicer: Servicer, faults: Faults) -> dict[str, rpc.Handler]:
+def _handlers(servicer: Servicer, queries: QueryServicer, faults: Faults) -> dict[str, rpc.Handler]:
     unary: dict[str, tuple[Message, rpc.Unary]] = {
         "GetDocument": (firestore.GetDocumentRequest.pb(), servicer.get_document),
+        "CreateDocument": (firestore.CreateDocumentRequest.pb(), servicer.create_document),
+        "UpdateDocument": (firestore.UpdateDocumentRequest.pb(), servicer.update_document),
+        "DeleteDocument": (firestore.DeleteDocumentRequest.pb(), servicer.delete_document),
         "BeginTransaction": (firestore.BeginTransactionRequest.pb(), servicer.begin_transaction),
         "Commit": (firestore.CommitRequest.pb(), servicer.commit),
         "Rollback": (firestore.RollbackRequest.pb(), servicer.rollback),
         "BatchWrite": (firestore.BatchWriteRequest.pb(), servicer.batch_write),
+        "ListDocuments": (firestore.ListDocumentsRequest.pb(), queries.list_documents),
+        "ListCollectionIds": (firestore.ListCollectionIdsRequest.pb(), queries.list_collection_ids),
+        "PartitionQuery": (firestore.PartitionQueryRequest.pb(), queries.partition_query),
     }
     stream: dict[str, tuple[Message, rpc.Stream]] = {
         "BatchGetDocuments": (firestore.BatchGetDocumentsRequest.pb(), servicer.batch_get_documents),
-        "RunQuery": (firestore.RunQueryRequest.pb(), servicer.run_query),
-        "RunAggregationQuery": (firestore.RunAggregationQueryRequest.pb(), servicer.run_aggregation_query),
+        "RunQuery": (firestore.RunQueryRequest.pb(), queries.run_query),
+        "RunAggregationQuery": (firestore.RunAggregationQueryRequest.pb(), queries.run_aggregation_query),
     }
     return {
         **{name: rpc.unary(name, request, call, faults) for name, (request, call) in unary.items()},

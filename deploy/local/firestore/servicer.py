@@ -1,14 +1,14 @@
 """The methods of ``google.firestore.v1.Firestore``: messages in, messages out; the engine in between."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Final, cast
+import secrets
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final
 
 from google.cloud.firestore_v1.types import document as document_types
 from google.cloud.firestore_v1.types import firestore
 from google.protobuf.empty_pb2 import Empty
 
-from deploy.local.firestore.aggregation import decode_aggregation_query, run_aggregation
 from deploy.local.firestore.commits import Committed
 from deploy.local.firestore.document_wire import encode_document
 from deploy.local.firestore.documents import Document, resource_name
@@ -16,14 +16,17 @@ from deploy.local.firestore.engine import Engine
 from deploy.local.firestore.errors import FirestoreError, InvalidArgument, NotFound
 from deploy.local.firestore.field_paths import FieldPath
 from deploy.local.firestore.names import document_in, parse_database, parse_document, parse_parent
-from deploy.local.firestore.query import Query
-from deploy.local.firestore.query_wire import decode_query
 from deploy.local.firestore.reading import Sight, begin, seeing
-from deploy.local.firestore.run import run_query
 from deploy.local.firestore.values import Timestamp
-from deploy.local.firestore.view import StoredView
-from deploy.local.firestore.wire import Message, encode_fields, encode_timestamp
-from deploy.local.firestore.write_wire import decode_mask, decode_write, decode_writes, encode_written
+from deploy.local.firestore.wire import Message, decode_fields, encode_timestamp
+from deploy.local.firestore.write_wire import (
+    decode_mask,
+    decode_precondition,
+    decode_write,
+    decode_writes,
+    encode_written,
+)
+from deploy.local.firestore.writes import Precondition, Write
 
 DocumentMessage: Final = document_types.Document.pb()
 BatchGetReply: Final = firestore.BatchGetDocumentsResponse.pb()
@@ -36,6 +39,7 @@ AggregationReply: Final = firestore.RunAggregationQueryResponse.pb()
 MAX_REQUEST: Final = 10 * 1024 * 1024
 """Bytes; https://firebase.google.com/docs/firestore/quotas."""
 MAX_BATCH: Final = 500
+_ID_BYTES: Final = 15  # 20 characters, as production's own ids
 
 
 class Servicer:
@@ -54,7 +58,7 @@ class Servicer:
         encode_document(document, _selected(request), reply)
         return reply
 
-    async def batch_get_documents(self, request: Message) -> AsyncIterator[Message]:
+    async def batch_get_documents(self, request: Message) -> AsyncGenerator[Message, None]:
         database = parse_database(request.database)
         paths = list(dict.fromkeys(document_in(database, name) for name in request.documents))
         select = _selected(request)
@@ -76,41 +80,39 @@ class Servicer:
         if sight.locking:
             await self._engine.lock_documents(sight.locking, paths)
         moment = self._engine.moment(sight.read_time)
-        documents = await self._engine.read(database, moment, lambda view: [view.get(path) for path in paths])
+        documents = await self._engine.readers.read(database, moment, lambda view: [view.get(path) for path in paths])
         return documents, moment.read_time
 
-    # Queries
+    async def create_document(self, request: Message) -> Message:
+        database, _ = parse_parent(request.parent)
+        doc_id = request.document_id or secrets.token_urlsafe(_ID_BYTES)
+        path = document_in(database, f"{request.parent}/{request.collection_id}/{doc_id}")
+        write = Write(database, path, decode_fields(request.document.fields), precondition=Precondition(exists=False))
+        return await self._write(write, _selected(request))
 
-    async def run_query(self, request: Message) -> AsyncIterator[Message]:
-        database, parent = parse_parent(request.parent)
-        query = decode_query(request.structured_query, database, parent)
-        with seeing(self._engine, request, database) as sight:
-            if sight.locking:
-                await self._engine.lock_scope(sight.locking, query.scope)
-            moment = self._engine.moment(sight.read_time)
-            found = await self._engine.read(database, moment, lambda view: _run(query, view))
-            reply = QueryReply(transaction=sight.started)
-            encode_timestamp(Timestamp(moment.read_time), reply.read_time)
-            for document in found:
-                encode_document(document, query.select, reply.document)
-                yield reply
-                reply = QueryReply()
-                encode_timestamp(Timestamp(moment.read_time), reply.read_time)
-            if not found:
-                yield reply
+    async def update_document(self, request: Message) -> Message:
+        database, path = parse_document(request.document.name)
+        write = Write(
+            database,
+            path,
+            decode_fields(request.document.fields),
+            decode_mask(request.update_mask) if request.HasField("update_mask") else None,
+            precondition=decode_precondition(request.current_document),
+        )
+        return await self._write(write, _selected(request))
 
-    async def run_aggregation_query(self, request: Message) -> AsyncIterator[Message]:
-        database, parent = parse_parent(request.parent)
-        query = decode_aggregation_query(request.structured_aggregation_query, database, parent)
-        with seeing(self._engine, request, database) as sight:
-            if sight.locking:
-                await self._engine.lock_scope(sight.locking, query.query.scope)
-            moment = self._engine.moment(sight.read_time)
-            result = await self._engine.read(database, moment, lambda view: run_aggregation(query, view))
-            reply = AggregationReply(transaction=sight.started)
-            encode_timestamp(Timestamp(moment.read_time), reply.read_time)
-            encode_fields(result, reply.result.aggregate_fields)
-            yield reply
+    async def delete_document(self, request: Message) -> Message:
+        database, path = parse_document(request.name)
+        precondition = decode_precondition(request.current_document)
+        await self._engine.commit(database, [Write(database, path, None, precondition=precondition)])
+        return Empty()
+
+    async def _write(self, write: Write, select: tuple[FieldPath, ...] | None) -> Message:
+        committed = await self._engine.commit(write.database, [write])
+        reply = DocumentMessage()
+        if document := committed.results[0].document:
+            encode_document(document, select, reply)
+        return reply
 
     # Transactions and writes
 
@@ -150,10 +152,6 @@ class Servicer:
             return await self._engine.commit(database, [decode_write(message, database)])
         except FirestoreError as refusal:
             return refusal
-
-
-def _run(query: Query, view: StoredView) -> list[Document]:
-    return cast("list[Document]", list(run_query(query, view)))  # what a StoredView yields
 
 
 def _selected(request: Message) -> tuple[FieldPath, ...] | None:

@@ -14,6 +14,7 @@ from deploy.local.firestore.entries import IndexKind, index_entries
 from deploy.local.firestore.query import Scope, Span
 from deploy.local.firestore.values import path_key
 
+_AFTER_SLASH: Final = chr(ord("/") + 1)
 _ABOVE_ALL: Final = b"\xff"  # every key starts with a tag below it
 
 _ONE: Final = "SELECT blob, created, updated FROM documents WHERE collection = ? AND name = ?"
@@ -125,6 +126,33 @@ class StoredView:
         parts = self._parts(scope, names)
         runs = [self._scan_entries(part, number, (field, kind), keys, reverse=reverse) for part in parts]
         return _documents(_joined(runs, parts, chained=_is_one(keys), reverse=reverse))
+
+    def collection_ids(self, parent: str) -> list[str]:
+        """Of the collections directly under a document ("" is the root) that hold something, at whatever depth."""
+        return self._inhabited(f"{parent}/" if parent else "")
+
+    def missing_documents(self, collection: str) -> list[str]:
+        """Paths of documents that do not exist, but have something below them; in the order of names."""
+        ids = self._inhabited(f"{collection}/")
+        return sorted((path for i in ids if not self.get(path := f"{collection}/{i}")), key=path_key)
+
+    def _inhabited(self, prefix: str) -> list[str]:
+        """The ids that follow the prefix in the paths of collections with documents; seeks past what it knows."""
+        found: dict[str, None] = {}
+        position = prefix
+        while collection := self._catalog.next_collection(self._database, prefix, position):
+            number, path = collection
+            segment = path[len(prefix) :].partition("/")[0]
+            position = f"{path}\0"
+            if segment in found:
+                position = f"{prefix}{segment}{_AFTER_SLASH}"
+            elif self._has_documents(number, path):
+                found[segment] = None
+        return sorted(found)
+
+    def _has_documents(self, number: int, path: str) -> bool:
+        part = _Part(number, path, path_key(path), Span())
+        return next(self._scan_part(part, reverse=False), None) is not None
 
     def _scan_part(self, part: _Part, *, reverse: bool) -> _Run:
         arguments = (part.collection, part.lower, part.upper)

@@ -104,7 +104,7 @@ def _elements(message: Message) -> list[Value]:
 
 def encode_written(written: Written, into: Message) -> None:
     """Fill a ``WriteResult``."""
-    if written.update_time is not None:
-        encode_timestamp(Timestamp(written.update_time), into.update_time)
+    if written.document:
+        encode_timestamp(Timestamp(written.document.update_time), into.update_time)
     for value in written.transform_results:
         encode_value(value, into.transform_results.add())
