@@ -71,6 +71,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except Refusal as refusal:
+        if refusal.status >= web.HTTPInternalServerError.status_code:  # ours to mend, so the cause belongs in the log
+            log.warning("dependency_failed", code=refusal.code, exc_info=refusal.__cause__)
         return envelope(refusal)
     except web.HTTPException as answer:
         return _of_aiohttp(answer)
