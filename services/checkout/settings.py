@@ -18,7 +18,7 @@ class CheckoutSettings(Settings):
 
     resend_api_key: SecretStr | None = None
     resend_api_url: str = "https://api.resend.com"
-    email_from: str = "Tickets <tickets@localhost>"
+    email_from: str = "Tickets <tickets@example.com>"
     public_site_url: str = "http://localhost:3000"
 
     firebase_database_url: str | None = None
