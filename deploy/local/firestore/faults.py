@@ -3,12 +3,17 @@
 import asyncio
 import random
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from grpc import StatusCode
 
+from deploy.local.firestore.errors import Aborted
+
 EVERY_METHOD: Final = "*"
+_PATIENCE_SECONDS: Final = 2.0
+_BURST_SECONDS: Final = 5.0
 
 
 class Injected(Exception):  # noqa: N818  an answer that was asked for
@@ -23,7 +28,8 @@ class Injected(Exception):  # noqa: N818  an answer that was asked for
 class Fault:
     """What befalls the calls of one method. Rates from 0 to 1; latencies in milliseconds.
 
-    The first three fail before anything is done; ``lost_reply`` does the work and then answers UNAVAILABLE.
+    The first three fail before anything is done, except that ``aborted`` ends the transaction, as a conflict would;
+    ``lost_reply`` does the work and then answers UNAVAILABLE.
     Every call waits ``latency``, plus an exponentially distributed time with the mean ``jitter``.
     """
 
@@ -35,20 +41,41 @@ class Fault:
     jitter: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class FaultPlan:
+    """``methods`` as in the protocol (``Commit``), or ``*`` for all that have no fault of their own.
+
+    ``writes_per_second`` models production's limit of sustained writes to one document: five seconds' worth pass
+    at once, then writes wait for their turn, and those that would wait more than two seconds are ABORTED. A ``seed``
+    starts the dice anew: equal sequences of calls then fail alike.
+    """
+
+    methods: dict[str, Fault] = field(default_factory=dict)
+    writes_per_second: float | None = None
+    seed: int | None = None
+
+
 class Faults:
-    """Settable at any time. Equal seeds and equal sequences of calls fail alike."""
+    """Settable at any time, here or from another process (``fault_control``). ``calls`` counts RPCs by method."""
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
-        self._faults: dict[str, Fault] = {}
+        self._plan = FaultPlan()
         self._random = random.Random(0)  # noqa: S311  repeatable on purpose
+        self._free_at: dict[str, float] = {}
+
+    def apply(self, plan: FaultPlan) -> None:
+        """In place of the plan before."""
+        self._plan = replace(plan, methods=dict(plan.methods))
+        self._free_at.clear()
+        if plan.seed is not None:
+            self._random.seed(plan.seed)
 
     def set(self, method: str, fault: Fault) -> None:
-        """``method`` as in the protocol (``Commit``), or ``*`` for all that have none of their own."""
-        self._faults[method] = fault
+        self._plan.methods[method] = fault
 
     def clear(self) -> None:
-        self._faults.clear()
+        self.apply(FaultPlan())
 
     def seed(self, seed: int) -> None:
         self._random.seed(seed)
@@ -71,8 +98,22 @@ class Faults:
         if fault and fault.lost_reply and self._random.random() < fault.lost_reply:
             raise Injected(StatusCode.UNAVAILABLE, f"The reply of {method} was lost on demand.")
 
+    async def throttle(self, names: Iterable[str]) -> None:
+        """Hold up a commit that writes these documents, as long as the model of production's limit says."""
+        rate = self._plan.writes_per_second
+        if not rate:
+            return
+        now = asyncio.get_running_loop().time()
+        turns = {name: max(self._free_at.get(name, 0.0), now - _BURST_SECONDS) for name in names}
+        delay = max(turns.values(), default=now) - now
+        if delay > _PATIENCE_SECONDS:
+            raise Aborted(f"A document is written more often than {rate:g} times a second. Please try again.")
+        self._free_at.update({name: turn + 1 / rate for name, turn in turns.items()})
+        if delay > 0:
+            await asyncio.sleep(delay)
+
     def _fault(self, method: str) -> Fault | None:
-        return self._faults.get(method) or self._faults.get(EVERY_METHOD)
+        return self._plan.methods.get(method) or self._plan.methods.get(EVERY_METHOD)
 
 
 def _failures(fault: Fault) -> tuple[tuple[StatusCode, float], ...]:

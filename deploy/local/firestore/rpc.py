@@ -18,13 +18,16 @@ Unary: TypeAlias = Callable[[Message], Awaitable[Message]]
 Stream: TypeAlias = Callable[[Message], AsyncGenerator[Message, None]]
 Duplex: TypeAlias = Callable[[AsyncIterator[Message]], AsyncGenerator[Message, None]]
 
+Conflict: TypeAlias = Callable[[bytes], None]
+"""Ends the transaction with the id, as one that lost a conflict."""
+
 _log: Final = logging.getLogger(__name__)
 
 
-def unary(method: str, request: Message, call: Unary, faults: Faults) -> Handler:
+def unary(method: str, request: Message, call: Unary, faults: Faults, conflict: Conflict) -> Handler:
     async def handle(message: Message, context: Context) -> Message:
         try:
-            await faults.before(method)
+            await _meet_faults(faults, method, message, conflict)
             reply = await call(message)
             faults.after(method)
         except Exception as failure:  # noqa: BLE001  every failure has a status
@@ -34,10 +37,10 @@ def unary(method: str, request: Message, call: Unary, faults: Faults) -> Handler
     return grpc.unary_unary_rpc_method_handler(handle, request.FromString, _serialize)
 
 
-def stream(method: str, request: Message, call: Stream, faults: Faults) -> Handler:
+def stream(method: str, request: Message, call: Stream, faults: Faults, conflict: Conflict) -> Handler:
     async def handle(message: Message, context: Context) -> AsyncIterator[Message]:
         try:
-            await faults.before(method)
+            await _meet_faults(faults, method, message, conflict)
             async with aclosing(call(message)) as replies:
                 async for reply in replies:
                     yield reply
@@ -61,8 +64,13 @@ def duplex(method: str, request: Message, call: Duplex, faults: Faults) -> Handl
     return grpc.stream_stream_rpc_method_handler(handle, request.FromString, _serialize)
 
 
-def service(name: str, handlers: dict[str, Handler]) -> grpc.GenericRpcHandler:
-    return grpc.method_handlers_generic_handler(name, handlers)
+async def _meet_faults(faults: Faults, method: str, message: Message, conflict: Conflict) -> None:
+    try:
+        await faults.before(method)
+    except Injected as fault:
+        if fault.code is grpc.StatusCode.ABORTED and (transaction := getattr(message, "transaction", b"")):
+            conflict(transaction)
+        raise
 
 
 def _serialize(message: Message) -> bytes:

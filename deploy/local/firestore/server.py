@@ -4,10 +4,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import grpc
 import grpc.aio
 from google.cloud.firestore_v1.types import firestore
 
-from deploy.local.firestore import rpc
+from deploy.local.firestore import fault_control, rpc
 from deploy.local.firestore.engine import Engine
 from deploy.local.firestore.faults import Faults
 from deploy.local.firestore.index_file import load_indexes
@@ -51,10 +52,19 @@ class EmbeddedFirestore:
         port = self._server.add_insecure_port(self._address)  # first: it fails where the port is taken
         self.host = f"{self._address.rpartition(':')[0]}:{port}"
         self._engine = Engine(self._data_dir)
-        handlers = _handlers(Servicer(self._engine), QueryServicer(self._engine, self._indexes), self.faults)
-        self._server.add_generic_rpc_handlers([rpc.service(SERVICE, handlers)])
+        servicer, queries = Servicer(self._engine, self.faults), QueryServicer(self._engine, self._indexes)
+        lose = self._engine.transactions.lose
+        handlers = {
+            **{n: rpc.unary(n, r, call, self.faults, lose) for n, r, call in _unary(servicer, queries)},
+            **{n: rpc.stream(n, r, call, self.faults, lose) for n, r, call in _streams(servicer, queries)},
+        }
+        self._serve(SERVICE, handlers)
+        self._serve(fault_control.SERVICE, fault_control.handlers(self.faults))
         await self._server.start()
         return self
+
+    def _serve(self, service: str, handlers: dict[str, rpc.Handler]) -> None:
+        self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -63,26 +73,27 @@ class EmbeddedFirestore:
         await self._engine.stop()
 
 
-def _handlers(servicer: Servicer, queries: QueryServicer, faults: Faults) -> dict[str, rpc.Handler]:
-    unary: dict[str, tuple[Message, rpc.Unary]] = {
-        "GetDocument": (firestore.GetDocumentRequest.pb(), servicer.get_document),
-        "CreateDocument": (firestore.CreateDocumentRequest.pb(), servicer.create_document),
-        "UpdateDocument": (firestore.UpdateDocumentRequest.pb(), servicer.update_document),
-        "DeleteDocument": (firestore.DeleteDocumentRequest.pb(), servicer.delete_document),
-        "BeginTransaction": (firestore.BeginTransactionRequest.pb(), servicer.begin_transaction),
-        "Commit": (firestore.CommitRequest.pb(), servicer.commit),
-        "Rollback": (firestore.RollbackRequest.pb(), servicer.rollback),
-        "BatchWrite": (firestore.BatchWriteRequest.pb(), servicer.batch_write),
-        "ListDocuments": (firestore.ListDocumentsRequest.pb(), queries.list_documents),
-        "ListCollectionIds": (firestore.ListCollectionIdsRequest.pb(), queries.list_collection_ids),
-        "PartitionQuery": (firestore.PartitionQueryRequest.pb(), queries.partition_query),
-    }
-    stream: dict[str, tuple[Message, rpc.Stream]] = {
-        "BatchGetDocuments": (firestore.BatchGetDocumentsRequest.pb(), servicer.batch_get_documents),
-        "RunQuery": (firestore.RunQueryRequest.pb(), queries.run_query),
-        "RunAggregationQuery": (firestore.RunAggregationQueryRequest.pb(), queries.run_aggregation_query),
-    }
-    return {
-        **{name: rpc.unary(name, request, call, faults) for name, (request, call) in unary.items()},
-        **{name: rpc.stream(name, request, call, faults) for name, (request, call) in stream.items()},
-    }
+def _unary(servicer: Servicer, queries: QueryServicer) -> list[tuple[str, Message, rpc.Unary]]:
+    """Name, request message, method."""
+    return [
+        ("GetDocument", firestore.GetDocumentRequest.pb(), servicer.get_document),
+        ("CreateDocument", firestore.CreateDocumentRequest.pb(), servicer.create_document),
+        ("UpdateDocument", firestore.UpdateDocumentRequest.pb(), servicer.update_document),
+        ("DeleteDocument", firestore.DeleteDocumentRequest.pb(), servicer.delete_document),
+        ("BeginTransaction", firestore.BeginTransactionRequest.pb(), servicer.begin_transaction),
+        ("Commit", firestore.CommitRequest.pb(), servicer.commit),
+        ("Rollback", firestore.RollbackRequest.pb(), servicer.rollback),
+        ("BatchWrite", firestore.BatchWriteRequest.pb(), servicer.batch_write),
+        ("ListDocuments", firestore.ListDocumentsRequest.pb(), queries.list_documents),
+        ("ListCollectionIds", firestore.ListCollectionIdsRequest.pb(), queries.list_collection_ids),
+        ("PartitionQuery", firestore.PartitionQueryRequest.pb(), queries.partition_query),
+    ]
+
+
+def _streams(servicer: Servicer, queries: QueryServicer) -> list[tuple[str, Message, rpc.Stream]]:
+    """Name, request message, method."""
+    return [
+        ("BatchGetDocuments", firestore.BatchGetDocumentsRequest.pb(), servicer.batch_get_documents),
+        ("RunQuery", firestore.RunQueryRequest.pb(), queries.run_query),
+        ("RunAggregationQuery", firestore.RunAggregationQueryRequest.pb(), queries.run_aggregation_query),
+    ]

@@ -57,8 +57,9 @@ class Transactions:
         self._sweep: asyncio.TimerHandle | None = None
 
     def begin(self, database: str, *, read_at: int | None = None, retry_of: bytes = b"") -> Transaction:
-        """A retry keeps the age of its first attempt, so that it wins against those who came after that."""
+        """A retry ends the attempt before it and keeps its age, so that it wins against those who came later."""
         now = asyncio.get_running_loop().time()
+        self.lose(retry_of)
         past = self._past.get(retry_of)
         owner = Owner(past.age if past else self.next_age())
         transaction = Transaction(secrets.token_bytes(16), database, owner, read_at, now, now)
@@ -87,6 +88,11 @@ class Transactions:
         """Clients roll back after a refused commit too; that is no error."""
         if self._outcome(transaction_id) not in (Outcome.FAILED, Outcome.ABORTED):
             self.end(self.find(database, transaction_id), Outcome.ROLLED_BACK)
+
+    def lose(self, transaction_id: bytes) -> None:
+        """Abort a transaction, if it is still alive."""
+        if transaction := self._live.get(transaction_id):
+            self.end(transaction, Outcome.ABORTED)
 
     def _outcome(self, transaction_id: bytes) -> Outcome | None:
         past = self._past.get(transaction_id)
