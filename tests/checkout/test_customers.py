@@ -79,9 +79,9 @@ async def test_the_realtime_database_mirrors_the_customers_id(
     url, asked = realtime_database
     settings = checkout_settings.model_copy(update={"firebase_database_url": url})
     async with serving(create_app(settings)) as checkout:
-        created = await checkout.post("/create-customer", {**ANN, "uid": "ann.b"})
+        created = await checkout.post("/create-customer", {**ANN, "uid": "ann-b"})
         async with asyncio.timeout(10):
             path, body, authorization = await asked.get()
-    assert path == "/users/ann.b/stripeCustomerId.json"
+    assert path == "/users/ann-b/stripeCustomerId.json"
     assert body == f'"{created.body["id"]}"'
     assert authorization == "Bearer owner"

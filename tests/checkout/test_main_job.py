@@ -126,7 +126,7 @@ async def test_one_receipt_arrives_and_is_noted_on_the_ledger(shop: Shop, databa
     await shop.finalize("ann", paid)
     await shop.finalize("ann", paid)
     [mail] = await mailbox.arrived(1, to="ann@example.com")
-    assert "Your tickets" in mail.subject
+    assert "Your tickets" in mail.fields["subject"]
     await shop.checkout.app[WORKER].idle()
     ledger = Fulfillment.of(await database.get(paths.fulfillment(paid)))
     assert ledger is not None

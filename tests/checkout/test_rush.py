@@ -30,13 +30,14 @@ async def test_200_buyers_of_150_tickets_get_exactly_150(
     firestore.faults.seed(seed)
     await event_on_sale(database, "gala", TICKETS)
     uids = [f"buyer{n:03}" for n in range(BUYERS)]
-    paid = await asyncio.gather(*(shop.paid(uid, "gala") for uid in uids))
+    paid = await asyncio.gather(*(shop.paid(uid, "gala", customerEmail=None) for uid in uids))
     firestore.faults.calls.clear()
     firestore.faults.set("Commit", fault)
-    replies = await asyncio.gather(*(shop.finalize(uid, payment) for uid, payment in zip(uids, paid, strict=True)))
+    finalizing = (shop.finalize(uid, order, userEmail=None) for uid, order in zip(uids, paid, strict=True))
+    replies = await asyncio.gather(*finalizing)  # without an address there are no receipts, whose commits would count
     commits = firestore.faults.calls["Commit"]
     firestore.faults.clear()
-    print(f"{BUYERS} orders took {commits} commits, those of their receipts included")
+    print(f"{BUYERS} orders took {commits} commits")
 
     assert {reply.status for reply in replies} == {200}
     assert Counter(reply.body["status"] for reply in replies) == {"completed": TICKETS, "failed": BUYERS - TICKETS}
@@ -54,4 +55,4 @@ async def test_200_buyers_of_150_tickets_get_exactly_150(
     assert await database.count(Query("adminAlerts")) == BUYERS - TICKETS
     await check_invariants(database, "gala")
     if fault == Fault():
-        assert commits < BUYERS
+        assert commits < BUYERS / 4
