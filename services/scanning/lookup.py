@@ -1,0 +1,89 @@
+"""Finds the documents that a scan is about. What is found are candidates: the operation reads them again."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from services.scanning.asking import Method, Ticket
+from shared.documents import Rager, TicketToken
+from shared.firestore import paths
+from shared.firestore.client import Database
+from shared.firestore.query import Query
+from shared.operations import Document
+
+_HOLDER: Final = Rager.stored_name("user_id")
+_TOKEN: Final = Rager.stored_name("ticket_token")
+MAX_RAGERS: Final = 300
+"""Of one user for one event that one scan looks at: far more than anybody buys, and no more than a commit can read."""
+
+
+async def find(database: Database, method: Method, key: str, event_id: str | None) -> Ticket | None:
+    """One round trip, two where a token has no mapping. ``event_id`` is not asked of a token."""
+    match method:
+        case "token":
+            return await by_token(database, key)
+        case "rager":
+            return named(event_id or "", key, None)
+        case "user":
+            return await by_user(database, event_id or "", key)
+
+
+def named(event_id: str, rager_id: str, user_id: str | None) -> Ticket:
+    return Ticket(event_id, rager_id, user_id, (rager_id,), complete=False)
+
+
+async def by_token(database: Database, token: str) -> Ticket | None:
+    return of_mapping(await database.get(paths.ticket_token(token))) or await _unmapped(database, token)
+
+
+def of_mapping(document: Document) -> Ticket | None:
+    mapping = TicketToken.of(document)
+    if mapping is None or not (paths.is_document_id(mapping.event_id) and paths.is_document_id(mapping.rager_id)):
+        return None
+    return named(mapping.event_id, mapping.rager_id, mapping.user_id)
+
+
+async def _unmapped(database: Database, token: str) -> Ticket | None:
+    """A token without a mapping: an older ticket, or one whose transfer was claimed, which deletes the mapping."""
+    found = await database.query(Query("ragers", where=[(_TOKEN, "==", token)], group=True, limit=2))
+    ragers = [rager for document in found if (rager := Rager.of(document)) and rager.path.startswith("events/")]
+    rager = next((rager for rager in ragers if rager.counts), ragers[0] if ragers else None)
+    return named(rager.event_id, rager.id, rager.user_id) if rager else None
+
+
+async def by_user(database: Database, event_id: str, user_id: str) -> Ticket | None:
+    ids = await ragers_of(database, event_id, user_id)
+    return Ticket(event_id, None, user_id, tuple(ids), complete=True) if ids else None
+
+
+async def widened(database: Database, ticket: Ticket, user_id: str, *, all_ragers: bool) -> Ticket:
+    """The same ticket with its holder, and with what else they have."""
+    ids = set(ticket.rager_ids)
+    if all_ragers:
+        ids.update(await ragers_of(database, ticket.event_id, user_id))
+    return Ticket(ticket.event_id, ticket.named, user_id, tuple(sorted(ids)), complete=all_ragers)
+
+
+async def ragers_of(database: Database, event_id: str, user_id: str) -> Sequence[str]:
+    query = Query(paths.ragers(event_id), where=[(_HOLDER, "==", user_id)], limit=MAX_RAGERS)
+    return [document.id for document in await database.query(query)]
+
+
+async def holders(database: Database, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
+    """Tickets that name a rager, with the rager's present holder, in one read for all."""
+    found = await database.get_all(paths.rager(t.event_id, t.named) for t in tickets if t.named)
+    ragers = {path: Rager.of(document) for path, document in found.items()}
+    return [_with_holder(ticket, ragers.get(paths.rager(ticket.event_id, ticket.named or ""))) for ticket in tickets]
+
+
+def _with_holder(ticket: Ticket, rager: Rager | None) -> Ticket:
+    return named(ticket.event_id, rager.id, rager.user_id) if rager else ticket
+
+
+async def by_tokens(database: Database, tokens: Collection[str]) -> Mapping[str, Ticket | None]:
+    """As ``by_token`` for many, in one read and one more query for each that has no mapping."""
+    found = await database.get_all(paths.ticket_token(token) for token in tokens)
+    tickets = {token: of_mapping(found[paths.ticket_token(token)]) for token in tokens}
+    rest = [token for token, ticket in tickets.items() if ticket is None]
+    unmapped = await asyncio.gather(*(_unmapped(database, token) for token in rest))
+    return {**tickets, **dict(zip(rest, unmapped, strict=True))}
