@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import cmp_to_key
+from random import Random
 
 from hypothesis import strategies as st
 
@@ -25,8 +26,14 @@ from tests.support.memory_view import in_scope
 from tests.support.naive_values import compare, rank
 
 DATABASE = "projects/p/databases/(default)"
-PATHS = [f"{parent}{collection}/{name}" for parent in ("", "c/a/", "d/x/") for collection in "cd" for name in "abx"]
-PLAIN: list[Value] = [None, math.nan, False, True, -1, 0, 1, 1.0, 1.5, "a", "b", b"a", [], [1], [1, "a"], {"x": 1}]
+PATHS = [
+    f"{parent}{collection}/{name}"
+    for parent in ("", "c/a/", "c/a/c/a/", "d/x/")
+    for collection in "cd"
+    for name in "axz"
+]
+PLAIN: list[Value] = [None, math.nan, True, 0, 1, 1.0, 2, "a", "b", b"a", [], [1], [1, "a"], {"x": 1}]
+FEW: list[Value] = [None, math.nan, 0, 1, 1.0, 2, 1, 2, "a", [1]]
 FIELDS: list[FieldPath] = [("a",), ("b",), ("t",), ("m", "x"), NAME_FIELD]
 
 
@@ -117,7 +124,7 @@ REFERENCES = st.sampled_from(PATHS).map(lambda path: Reference(f"{DATABASE}/docu
 
 
 def operands(field: FieldPath) -> st.SearchStrategy[Value]:
-    return REFERENCES if field == NAME_FIELD else st.sampled_from(PLAIN)
+    return REFERENCES if field == NAME_FIELD else st.one_of(st.sampled_from(FEW), st.sampled_from(PLAIN))
 
 
 @st.composite
@@ -129,29 +136,32 @@ def field_filters(draw: st.DrawFn) -> FieldFilter:
     return FieldFilter(field, op, draw(operands(field)))
 
 
-FILTERS: st.SearchStrategy[Filter] = st.recursive(
-    field_filters(),
-    lambda inner: st.one_of(
-        st.lists(inner, min_size=1, max_size=3).map(lambda parts: AllOf(tuple(parts))),
-        st.lists(inner, min_size=1, max_size=3).map(lambda parts: AnyOf(tuple(parts))),
-    ),
-    max_leaves=4,
+def combined(inner: st.SearchStrategy[Filter]) -> st.SearchStrategy[Filter]:
+    parts = st.lists(inner, min_size=1, max_size=3).map(tuple)
+    return st.one_of(parts.map(AllOf), parts.map(AnyOf))
+
+
+FILTERS: st.SearchStrategy[Filter] = st.one_of(
+    field_filters(), combined(field_filters()), combined(combined(field_filters()))
 )
-DOCUMENTS: st.SearchStrategy[dict[str, Fields]] = st.dictionaries(
-    st.sampled_from(PATHS),
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "a": st.sampled_from(PLAIN),
-            "b": st.sampled_from(PLAIN),
-            "t": st.lists(st.sampled_from(PLAIN), max_size=3),
-            "m": st.fixed_dictionaries({"x": st.sampled_from(PLAIN)}),
-        },
-    ),
-    max_size=12,
-)
+
+
+def dense_documents(seed: int) -> dict[str, Fields]:
+    """Nearly every path with nearly every field, from few values: so that filters, orders and cursors meet ties."""
+    random = Random(seed)
+    drawn: dict[str, Fields] = {}
+    for path in PATHS:
+        fields: Fields = {name: random.choice(FEW) for name in "ab" if random.random() < 0.9}
+        fields["t"] = [random.choice(FEW) for _ in range(random.randrange(4))]
+        fields["m"] = {"x": random.choice(FEW)}
+        if random.random() < 0.9:
+            drawn[path] = fields
+    return drawn
+
+
+DOCUMENTS = st.integers(0, 2**16).map(dense_documents)
 SCOPES = st.sampled_from(
-    [Scope("", "c"), Scope("", "d"), Scope("c/a", "c"), Scope("", "c", all_descendants=True), Scope("c/a", "d", True)]
+    [Scope("", "c"), Scope("c/a", "c"), Scope("", "c", True), Scope("", "c", True), Scope("c/a", "d", True)]
 )
 ORDERS = st.lists(st.builds(Order, st.sampled_from(FIELDS), st.booleans()), max_size=2, unique_by=lambda o: o.field)
 

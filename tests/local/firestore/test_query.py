@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -59,6 +61,7 @@ EQUAL_7 = FieldFilter(("a",), Op.EQUAL, 7)
         pytest.param(query(limit=3), 3, 3, id="the first documents"),
         pytest.param(query(EQUAL_7), 10, 10, id="an equality"),
         pytest.param(query(EQUAL_7, limit=2), 2, 2, id="an equality with a limit"),
+        pytest.param(query(EQUAL_7, Order(("a",)), limit=2), 2, 2, id="an equality in its own order"),
         pytest.param(query(None, Order(("b",), True), limit=50), 50, 50, id="an order with a limit"),
         pytest.param(query(FieldFilter(("b",), Op.GREATER_THAN, 989)), 10, 10, id="a range"),
         pytest.param(query(FieldFilter(("t",), Op.ARRAY_CONTAINS, "t3")), 20, 20, id="an element"),
@@ -87,6 +90,24 @@ def test_a_query_touches_only_what_it_returns(asked: Query, found: int, touched:
     paths, cost = run(asked, MANY)
     assert (len(paths), cost) == (found, touched)
     assert paths == run_naively(asked, MANY)
+
+
+def test_a_cursor_may_lie_outside_of_an_equality() -> None:
+    before_all = query(EQUAL_7, Order(("a",)), start=Cursor((6, reference("c/0500")), before=False))
+    after_all = query(EQUAL_7, Order(("a",)), start=Cursor((8, reference("c/0500")), before=False))
+    assert (len(run(before_all, MANY)[0]), len(run(after_all, MANY)[0])) == (10, 0)
+
+
+@pytest.mark.parametrize("element", [None, math.nan])
+def test_null_and_nan_are_found_by_asking_for_them_only(element: Value) -> None:
+    documents: dict[str, Fields] = {"c/a": {"v": element, "t": [element, 1]}}
+    found = {
+        op for op in (Op.IN, Op.ARRAY_CONTAINS_ANY) if run(query(FieldFilter(("v",), op, [element])), documents)[0]
+    }
+    assert not found
+    assert run(query(FieldFilter(("t",), Op.ARRAY_CONTAINS, element)), documents)[0] == []
+    assert run(query(FieldFilter(("t",), Op.ARRAY_CONTAINS_ANY, [element, 1])), documents)[0] == ["c/a"]
+    assert run(query(FieldFilter(("v",), Op.EQUAL, element)), documents)[0] == ["c/a"]
 
 
 def test_the_best_of_several_walks_bounds_the_cost() -> None:
