@@ -1,0 +1,29 @@
+from collections.abc import AsyncIterator
+
+import pytest
+from pydantic import SecretStr
+
+from deploy.local.firestore.server import EmbeddedFirestore
+from services.scanning.app import create_app
+from services.scanning.settings import ScanningSettings
+from shared.firestore.client import Database
+from tests.support.services import PROXY_KEY, Service, serving
+from tests.support.tickets import Tickets
+
+
+@pytest.fixture
+def scanning_settings(firestore: EmbeddedFirestore) -> ScanningSettings:
+    return ScanningSettings(
+        proxy_key=SecretStr(PROXY_KEY), admin_auth="proxy", google_cloud_project="demo-test", job_poll_seconds=0.5
+    )
+
+
+@pytest.fixture
+async def door(scanning_settings: ScanningSettings) -> AsyncIterator[Service]:
+    async with serving(create_app(scanning_settings)) as service:
+        yield service
+
+
+@pytest.fixture
+def tickets(database: Database) -> Tickets:
+    return Tickets(database)
