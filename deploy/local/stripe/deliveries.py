@@ -80,7 +80,7 @@ class Deliveries:
     def due(self, limit: int, sending: Iterable[int]) -> Sequence[Delivery]:
         """The next ones to send now, those that are being sent left out."""
         query = (
-            f"SELECT {COLUMNS} FROM deliveries WHERE state = 'pending' AND due <= ? "  # noqa: S608  names of ours
+            f"SELECT {COLUMNS} FROM deliveries INDEXED BY deliveries_by_rank WHERE state = 'pending' AND due <= ? "  # noqa: S608  names of ours
             "AND id NOT IN (SELECT value FROM json_each(?)) AND endpoint < ? ORDER BY rank, id LIMIT ?"
         )
         busy = json.dumps(list(sending))
@@ -90,11 +90,11 @@ class Deliveries:
     def next_due(self, sending: Iterable[int]) -> float | None:
         """Seconds until the next one, those that are being sent left out; None when nothing waits."""
         row = self._db.execute(
-            "SELECT min(due) FROM deliveries WHERE state = 'pending' "
-            "AND id NOT IN (SELECT value FROM json_each(?)) AND endpoint < ?",
+            "SELECT due FROM deliveries INDEXED BY deliveries_by_due WHERE state = 'pending' "
+            "AND id NOT IN (SELECT value FROM json_each(?)) AND endpoint < ? ORDER BY due LIMIT 1",
             (json.dumps(list(sending)), len(self.endpoints)),
         ).fetchone()
-        return None if row[0] is None else max(0.0, row[0] - self._clock())
+        return None if row is None else max(0.0, row[0] - self._clock())
 
     def pending(self) -> int:
         """How many wait for an endpoint that there is."""

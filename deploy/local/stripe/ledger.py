@@ -1,6 +1,7 @@
 """The account's records as one request sees and changes them."""
 
 import random
+import secrets
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ class Ids:
     """Stripe's ids: a prefix and 24 letters and digits. With a seed they repeat from run to run."""
 
     def __init__(self, seed: str | None = None) -> None:
-        self._random = random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311
+        self._random = random.Random(secrets.token_hex(16) if seed is None else seed)  # noqa: S311  names, not secrets
 
     def new(self, prefix: str) -> str:
         return f"{prefix}_{self.suffix()}"

@@ -27,6 +27,7 @@ from deploy.local.stripe.webhooks import Pace, Sender
 TEST_KEYS = ("sk_test_", "rk_test_")
 FORM = "application/x-www-form-urlencoded"
 MAX_BODY = 1 << 20
+REQUEST_ID = web.RequestKey("request_id", str)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -101,7 +102,7 @@ class StripeSimulator:
 
     @web.middleware
     async def _errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        request["id"] = self.account.ids.new("req")
+        request[REQUEST_ID] = self.account.ids.new("req")
         try:
             response = await handler(request)
         except StripeError as error:
@@ -111,7 +112,7 @@ class StripeSimulator:
         except web.HTTPRequestEntityTooLarge:
             too_large = StripeError("Request entity too large.", status=413)
             response = web.json_response(too_large.body(), status=413)
-        response.headers["Request-Id"] = request["id"]
+        response.headers["Request-Id"] = request[REQUEST_ID]
         response.headers["Stripe-Version"] = request.headers.get("Stripe-Version", API_VERSION)
         return response
 
@@ -141,7 +142,7 @@ async def _call(route: Route, request: web.Request) -> Call:
         route=route,
         object_id=request.match_info.get("id", ""),
         form=form,
-        request_id=request["id"],
+        request_id=request[REQUEST_ID],
         keyed=keyed(api_key, key, request.path, form) if key else None,
     )
 
@@ -162,7 +163,7 @@ def _authenticated(request: web.Request) -> str:
         )
         raise StripeError(message, status=401)
     if not key.startswith(TEST_KEYS):
-        shown = key[:8] + "*" * 8
+        shown = key[:3] + "*" * 8
         message = f"Invalid API Key provided: {shown}. This is a simulator: any key that begins with sk_test_ works."
         raise StripeError(message, status=401)
     return key

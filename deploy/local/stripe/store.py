@@ -34,7 +34,8 @@ CREATE TABLE IF NOT EXISTS deliveries (
     id INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL, endpoint INTEGER NOT NULL,
     state TEXT NOT NULL DEFAULT 'pending', attempts INTEGER NOT NULL DEFAULT 0, due REAL NOT NULL,
     rank REAL NOT NULL, status INTEGER, error TEXT);
-CREATE INDEX IF NOT EXISTS deliveries_by_state ON deliveries (state, due);
+CREATE INDEX IF NOT EXISTS deliveries_by_rank ON deliveries (state, rank, id, due);
+CREATE INDEX IF NOT EXISTS deliveries_by_due ON deliveries (state, due, id);
 """
 
 

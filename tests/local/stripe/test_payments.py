@@ -128,18 +128,18 @@ async def test_metadata_merges_and_an_empty_value_removes_its_key(client: stripe
     assert changed.name is None
 
 
-@pytest.mark.parametrize(("outcome", "status"), [("succeeded", "succeeded"), ("failed", "requires_payment_method")])
 @pytest.mark.parametrize(
     ("method", "waiting"),
     [("pm_card_authenticationRequired", "requires_action"), ("pm_usBankAccount_success", "processing")],
 )
 async def test_a_payment_that_waits_for_someone_ends_when_they_decide(
-    simulator: StripeSimulator, client: stripe.StripeClient, method: str, waiting: str, outcome: str, status: str
+    simulator: StripeSimulator, client: stripe.StripeClient, method: str, waiting: str
 ) -> None:
-    intent = await paid(client, method=method)
-    assert intent.status == waiting
-    await control(simulator, f"payment_intents/{intent.id}/complete", {"outcome": outcome})
-    assert (await client.v1.payment_intents.retrieve_async(intent.id)).status == status
+    for outcome, status in (("succeeded", "succeeded"), ("failed", "requires_payment_method")):
+        intent = await paid(client, method=method)
+        assert intent.status == waiting
+        await control(simulator, f"payment_intents/{intent.id}/complete", {"outcome": outcome})
+        assert (await client.v1.payment_intents.retrieve_async(intent.id)).status == status
 
 
 async def test_lists_are_newest_first_and_continue_at_a_cursor(client: stripe.StripeClient) -> None:
