@@ -31,9 +31,10 @@ def _watch_input() -> None:
 
 def main() -> None:
     parent, module, *arguments = sys.argv[1:]
-    _die_with(int(parent))
-    # Ctrl-C reaches the whole group at once; the parent decides in which order the parts stop
+    # Ctrl-C reaches the whole group at once, but the parent decides in which order the parts stop.
+    # Before any thread is there: a thread takes the mask of the one that starts it.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    _die_with(int(parent))
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

@@ -57,6 +57,10 @@ class Stack:
         """Stops it as SIGTERM does; raises ``StackFailed`` if it does not end well."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
+        await self.ended()
+
+    async def ended(self) -> None:
+        """Waits until it ends by itself; raises ``StackFailed`` if it does not end well."""
         code = await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
         if code:
             raise StackFailed(f"The system ended with exit code {code}.")
@@ -95,11 +99,11 @@ async def _ready_line(process: asyncio.subprocess.Process) -> Mapping[str, str]:
 async def _closed(urls: Mapping[str, str]) -> None:
     """Waits until nobody listens any more: a process gives up its sockets and its file locks together."""
     for name, url in urls.items():
-        while name != "project" and await _listening(url):  # noqa: ASYNC110  other processes set no event
+        while name != "project" and await listening(url):  # noqa: ASYNC110  other processes set no event
             await asyncio.sleep(0.01)
 
 
-async def _listening(url: str) -> bool:
+async def listening(url: str) -> bool:
     host, _, port = url.removeprefix("http://").partition(":")
     try:
         _, writer = await asyncio.open_connection(host, int(port))

@@ -52,7 +52,7 @@ class Child:
 class Supervisor:
     def __init__(self, logs: Path) -> None:
         self.logs = logs
-        self._children: list[Child] = []
+        self.children: list[Child] = []
         logs.mkdir(parents=True, exist_ok=True)
 
     async def start(self, parts: Sequence[Part]) -> None:
@@ -77,13 +77,13 @@ class Supervisor:
                 cwd=ROOT,
             )
         child = Child(part, process, log)
-        self._children.append(child)
+        self.children.append(child)
         return child
 
     async def complete(self, part: Part) -> None:
         """Runs a part that ends by itself; raises ``PartFailed`` unless it ends well."""
         child = await self._spawn(part)
-        self._children.remove(child)
+        self.children.remove(child)
         try:
             if await child.process.wait():
                 raise ended(child)
@@ -92,7 +92,7 @@ class Supervisor:
 
     async def first_to_end(self) -> Child:
         """Waits until any child ends by itself."""
-        waiting = {asyncio.create_task(child.process.wait()): child for child in self._children}
+        waiting = {asyncio.create_task(child.process.wait()): child for child in self.children}
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -104,10 +104,10 @@ class Supervisor:
         """Stops the highest layer first, and what does not stop in time for good."""
         for layer in reversed(layers):
             parts = {part.name for part in layer}
-            await together(*(_stop(child) for child in self._children if child.part.name in parts))
+            await together(*(_stop(child) for child in self.children if child.part.name in parts))
 
     def kill(self) -> None:
-        _signal((child for child in self._children if child.running), signal.SIGKILL)
+        _signal((child for child in self.children if child.running), signal.SIGKILL)
 
 
 def failure(child: Child, what: str) -> PartFailed:
