@@ -1,12 +1,14 @@
 """The Realtime Database's copy of Stripe customer ids, at ``users/{uid}/stripeCustomerId``; best effort, by a job."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 import aiohttp
+import google.auth
 from aiohttp import web
-from gcloud.aio.auth import Token
+from google.auth.transport.requests import Request
 
 from services.checkout.settings import CHECKOUT_SETTINGS
 from shared.operations import Write
@@ -26,11 +28,7 @@ class Mirror:
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self._url = url.rstrip("/")
         self._session = session
-        self._token = None if urlsplit(url).hostname in _LOCAL else Token(scopes=list(_SCOPES))
-
-    async def close(self) -> None:
-        if self._token is not None:
-            await self._token.close()
+        self._credentials = None if urlsplit(url).hostname in _LOCAL else google.auth.default(scopes=_SCOPES)[0]
 
     async def run(self, run: Run) -> Sequence[Write]:
         uid, customer_id = (str((run.job.payload or {}).get(key)) for key in ("uid", "stripeCustomerId"))
@@ -42,7 +40,11 @@ class Mirror:
 
     async def _bearer(self) -> str:
         """A local emulator takes the word ``owner`` for an administrator."""
-        return "owner" if self._token is None else str(await self._token.get())
+        if self._credentials is None:
+            return "owner"
+        if not self._credentials.valid:
+            await asyncio.to_thread(self._credentials.refresh, Request())
+        return str(self._credentials.token)
 
 
 MIRROR: Final = web.AppKey("mirror", Mirror)
@@ -55,8 +57,6 @@ async def mirror(app: web.Application) -> AsyncIterator[None]:
         if url:
             app[MIRROR] = Mirror(url, session)
         yield
-        if MIRROR in app:
-            await app[MIRROR].close()
 
 
 def handler_of(app: web.Application) -> JobHandler:
