@@ -55,14 +55,14 @@ class Event(Record):
     def starts_at(self) -> datetime | None:
         return self.date_time or self.date
 
-    def price_of(self, ticket_type: str | None) -> int | None:
-        """Minor units; None if the event sells no such ticket. Without tiers every name means the one price."""
-        if not self.tiers:
-            return self.price_cents
+    def offer(self, ticket_type: str | None) -> TicketTier | None:
+        """What is sold under this name, None if nothing is. An event without tiers sells one thing, which has none."""
+        if not self.tiers or (ticket_type is None and self.price_cents is not None):
+            return TicketTier("", self.price_cents)
         if ticket_type is None:
-            return self.tiers[0].price_cents if len(self.tiers) == 1 else self.price_cents
+            return self.tiers[0] if len(self.tiers) == 1 else None
         wanted = ticket_type.casefold()
-        return next((tier.price_cents for tier in self.tiers if tier.name.casefold() == wanted), None)
+        return next((tier for tier in self.tiers if tier.name.casefold() == wanted), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +162,50 @@ class Summary(Record):
     last_scan_at: datetime | None = stored("lastScanAt", moment, None)
     last_updated: datetime | None = stored("lastUpdated", moment, None)
     updated_at: datetime | None = stored("updatedAt", moment, None)
+
+
+@dataclass(frozen=True, slots=True)
+class DoorKey(Record):
+    """A scanner's credential for one event. The key itself is shown once and stored only as its hash."""
+
+    event_id: str = stored("eventId", text, "")
+    label: str = stored("label", text, "")
+    key_hash: str = stored("keyHash", text, "")
+    """SHA-256 of the whole key, hex."""
+    created_at: datetime | None = stored("createdAt", moment, None)
+    expires_at: datetime | None = stored("expiresAt", moment, None)
+    revoked_at: datetime | None = stored("revokedAt", moment, None)
+
+
+@dataclass(frozen=True, slots=True)
+class UserSums(Embedded):
+    """What a summary says, or should say."""
+
+    total_tickets: int = stored("totalTickets", whole, 0)
+    used_count: int = stored("usedCount", whole, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class RepairedSummary(Embedded):
+    user_id: str = stored("uid", text, "")
+    prev: UserSums | None = stored("prev", lambda value: UserSums.of_fields(_map(value)), None)
+    """None where there was no summary."""
+    next: UserSums = stored("next", lambda value: UserSums.of_fields(_map(value)), UserSums())
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileRun(Record):
+    """Audit of one comparison of an event's summaries with its ragers."""
+
+    event_id: str = stored("eventId", text, "")
+    processed_users: int = stored("processedUsers", whole, 0)
+    updated_users: int = stored("updatedUsers", whole, 0)
+    samples: tuple[RepairedSummary, ...] = stored("samples", listed(RepairedSummary.of_fields), ())
+    """The first of the repaired ones."""
+    scheduled: bool = stored("scheduled", flag, False)
+    started_at: datetime | None = stored("startedAt", moment, None)
+    finished_at: datetime | None = stored("finishedAt", moment, None)
+    duration_ms: int = stored("durationMs", whole, 0)
 
 
 @dataclass(frozen=True, slots=True)

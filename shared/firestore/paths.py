@@ -51,6 +51,14 @@ def summary(event_id: str, user_id: str) -> str:
     return f"eventUsers/{event_id}/users/{user_id}"
 
 
+def door_key(key_id: str) -> str:
+    return f"doorKeys/{key_id}"
+
+
+def reconcile_run(event_id: str, run_id: str) -> str:
+    return f"reconciliations/{event_id}/runs/{run_id}"
+
+
 def fulfillment(payment_intent_id: str) -> str:
     return f"fulfillments/{payment_intent_id}"
 
