@@ -61,9 +61,14 @@ class Engine:
         return self.transactions.begin(database, read_at=read_at, retry_of=retry_of)
 
     async def lock_documents(self, transaction: Transaction, paths: Iterable[str]) -> None:
-        """Before a read-write transaction reads them; they need not exist."""
+        """Before a read-write transaction reads them; they need not exist.
+
+        Only its first read queues for contended documents: all of one request are taken in order, so that queueing
+        alone cannot end in a deadlock, which clients do not retry when a read meets it.
+        """
         names = {resource_name(transaction.database, path) for path in paths}
-        await self._lock(transaction, [(name, self.locks.mode_for_read(name)) for name in names])
+        mode = (lambda _: SHARED) if transaction.owner.held else self.locks.mode_for_read
+        await self._lock(transaction, [(name, mode(name)) for name in names])
 
     async def lock_scope(self, transaction: Transaction, scope: Scope) -> None:
         """Before a read-write transaction queries it: nothing in its collections changes until the end."""

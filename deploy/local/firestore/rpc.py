@@ -64,6 +64,17 @@ def duplex(method: str, request: Message, call: Duplex, faults: Faults) -> Handl
     return grpc.stream_stream_rpc_method_handler(handle, request.FromString, _serialize)
 
 
+class Unimplemented(grpc.GenericRpcHandler):
+    """Answers whatever method nobody else answers, by name."""
+
+    def service(self, details: grpc.HandlerCallDetails) -> Handler:
+        async def refuse(_: AsyncIterator[bytes], context: Context) -> None:
+            sentence = f"The embedded Firestore does not implement {details.method}."
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, sentence)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+
 async def _meet_faults(faults: Faults, method: str, message: Message, conflict: Conflict) -> None:
     try:
         await faults.before(method)

@@ -60,6 +60,7 @@ class EmbeddedFirestore:
         }
         self._serve(SERVICE, handlers)
         self._serve(fault_control.SERVICE, fault_control.handlers(self.faults))
+        self._server.add_generic_rpc_handlers([rpc.Unimplemented()])
         await self._server.start()
         return self
 

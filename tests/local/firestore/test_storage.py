@@ -1,0 +1,149 @@
+"""What is kept, how, and for whom."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from deploy.local.firestore.engine import Engine
+from deploy.local.firestore.errors import NotFound
+from deploy.local.firestore.query import Scope, Span
+from deploy.local.firestore.storage import DataDirectoryUnusable
+from deploy.local.firestore.values import Fields, index_key, path_key
+from deploy.local.firestore.view import StoredView
+from deploy.local.firestore.writes import Precondition, Write
+
+DATABASE = "projects/p/databases/(default)"
+EVERYTHING = Span()
+
+
+def put(path: str, fields: Fields | None = None) -> Write:
+    return Write(DATABASE, path, fields or {})
+
+
+def delete(path: str) -> Write:
+    return Write(DATABASE, path, None)
+
+
+async def scanned(
+    engine: Engine, scope: Scope, names: Span = EVERYTHING, *, reverse: bool = False, at: int | None = None
+) -> list[str]:
+    def scan(view: StoredView) -> list[str]:
+        return [document.path for document in view.scan(scope, names, reverse=reverse)]
+
+    return await engine.readers.read(DATABASE, engine.moment(at), scan)
+
+
+async def indexed(engine: Engine, field: str, keys: Span, *, reverse: bool = False, at: int | None = None) -> list[str]:
+    def scan(view: StoredView) -> list[str]:
+        found = view.scan_index(Scope("", "c"), field, "value", keys, EVERYTHING, reverse=reverse)
+        return [document.path for document in found]
+
+    return await engine.readers.read(DATABASE, engine.moment(at), scan)
+
+
+async def test_an_acknowledged_commit_is_there_after_a_restart(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    committed = await engine.commit(DATABASE, [put("c/a")])
+    await engine.stop()
+    again = Engine(tmp_path)
+    assert await scanned(again, Scope("", "c")) == ["c/a"]
+    assert (await again.commit(DATABASE, [put("c/b")])).time > committed.time
+    await again.stop()
+
+
+async def test_a_second_server_on_the_same_directory_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    with pytest.raises(DataDirectoryUnusable, match="Another process is using"):
+        Engine(tmp_path)
+    await engine.stop()
+    await Engine(tmp_path).stop()
+
+
+async def test_commits_that_wait_together_reach_the_disk_together_and_fail_alone(tmp_path: Path) -> None:
+    engine, statements = Engine(tmp_path), list[str]()
+    engine._storage.writer.set_trace_callback(statements.append)
+    commits = [[put(f"c/{number}")] for number in range(50)]
+    commits.insert(20, [put("c/half"), Write(DATABASE, "c/none", {}, precondition=Precondition(exists=True))])
+    outcomes = await asyncio.gather(*(engine.commit(DATABASE, each) for each in commits), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)] == [NotFound]
+    assert statements.count("COMMIT") <= 2
+    assert len(await scanned(engine, Scope("", "c"))) == 50
+    await engine.stop()
+
+
+@pytest.fixture
+async def engine() -> Engine:
+    engine = Engine(None)
+    names = ["a", "b/x/y", "a/s/1", "a/s/2", "b/s/1", "a-b", "a/s/2/s/0", "__id10__", "__id9__"]
+    await engine.commit(DATABASE, [put(f"c/{name}") for name in names if name.count("/") % 2 == 0])
+    return engine
+
+
+async def test_documents_come_in_the_order_of_their_names(engine: Engine) -> None:
+    ordered = ["c/__id9__", "c/__id10__", "c/a", "c/a-b"]
+    assert await scanned(engine, Scope("", "c")) == ordered
+    assert await scanned(engine, Scope("", "c"), reverse=True) == ordered[::-1]
+    after = Span(path_key("c/__id10__") + b"\0", path_key("c/a-b"))
+    assert await scanned(engine, Scope("", "c"), after) == ["c/a"]
+    await engine.stop()
+
+
+async def test_a_group_is_one_run_over_its_collections_even_where_they_nest(engine: Engine) -> None:
+    ordered = ["c/a/s/1", "c/a/s/2", "c/a/s/2/s/0", "c/b/s/1"]
+    assert await scanned(engine, Scope("", "s", all_descendants=True)) == ordered
+    assert await scanned(engine, Scope("", "s", all_descendants=True), reverse=True) == ordered[::-1]
+    assert await scanned(engine, Scope("c/a", "s", all_descendants=True)) == ordered[:3]
+    below = Span(path_key("c/a/s/2"), path_key("c/b"))
+    assert await scanned(engine, Scope("", "s", all_descendants=True), below) == ordered[1:3]
+    assert await scanned(engine, Scope("c/a", None, all_descendants=True)) == ordered[:3]
+    await engine.stop()
+
+
+async def test_parents_that_do_not_exist_are_listed(engine: Engine) -> None:
+    def listed(view: StoredView) -> tuple[list[str], list[str], list[str]]:
+        return view.collection_ids(""), view.collection_ids("c/b"), view.missing_documents("c")
+
+    assert await engine.readers.read(DATABASE, engine.moment(), listed) == (["c"], ["s", "x"], ["c/b"])
+    await engine.stop()
+
+
+async def test_the_index_follows_every_change(engine: Engine) -> None:
+    await engine.commit(DATABASE, [put(f"c/n{n}", {"n": n % 3, "m": {"x": n}}) for n in range(6)])
+    two = index_key(2)
+    assert await indexed(engine, "n", Span(two, two + b"\0")) == ["c/n2", "c/n5"]
+    await engine.commit(DATABASE, [put("c/n2", {"n": 7}), delete("c/n5")])
+    assert await indexed(engine, "n", Span(two, two + b"\0")) == []
+    assert await indexed(engine, "n", EVERYTHING, reverse=True) == ["c/n2", "c/n4", "c/n1", "c/n3", "c/n0"]
+    assert await indexed(engine, "m.x", EVERYTHING) == ["c/n0", "c/n1", "c/n3", "c/n4"]
+    await engine.stop()
+
+
+async def test_every_moment_of_the_past_is_seen_whole(engine: Engine) -> None:
+    steps = [
+        [put("c/p", {"n": 1}), put("c/q", {"n": 2})],
+        [put("c/p", {"n": 3})],
+        [delete("c/q")],
+        [put("c/q", {"n": 0}), delete("c/p")],
+    ]
+    expected = [["c/p", "c/q"], ["c/q", "c/p"], ["c/p"], ["c/q"]]
+    times = [(await engine.commit(DATABASE, writes)).time for writes in steps]
+    for at, order in zip(times, expected, strict=True):
+        assert await indexed(engine, "n", EVERYTHING, at=at) == order
+        assert await indexed(engine, "n", EVERYTHING, at=at, reverse=True) == order[::-1]
+        assert [p for p in await scanned(engine, Scope("", "c"), at=at) if p in order] == sorted(order)
+    assert await indexed(engine, "n", EVERYTHING, at=times[0] - 1) == []
+    await engine.stop()
+
+
+async def test_a_long_read_goes_to_a_thread_and_sees_one_state(engine: Engine) -> None:
+    await engine.commit(DATABASE, [put(f"long/{number:04}") for number in range(1000)])
+    moment, seen = engine.moment(), list[str]()
+    chunks = engine.readers.stream(
+        DATABASE, moment, lambda view: view.scan(Scope("", "long"), EVERYTHING, reverse=False)
+    )
+    async for chunk in chunks:
+        seen += [document.path for document in chunk]
+        await engine.commit(DATABASE, [delete(f"long/{len(seen) - 1:04}"), delete("long/0999")])
+    assert seen == [f"long/{number:04}" for number in range(1000)]
+    await engine.stop()
