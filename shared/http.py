@@ -105,10 +105,10 @@ class Verb:
 
 
 class Routes:
-    """The routes of one service, in the order in which they were written."""
+    """The routes of one service, in the order in which they were written, after those of ``parts``."""
 
-    def __init__(self) -> None:
-        self._routes: list[Route] = []
+    def __init__(self, *parts: "Routes") -> None:
+        self._routes: list[Route] = [route for part in parts for route in part]
         self.get = Verb(self._routes, "GET")
         self.post = Verb(self._routes, "POST")
         self.put = Verb(self._routes, "PUT")

@@ -70,11 +70,11 @@ def price(cart: Sequence[CartItem], events: Mapping[str, Event], tax_percent: De
 def _priced(item: CartItem, event: Event | None) -> OrderItem:
     if event is None:
         raise UnknownEvent("This event is not on sale.", fields={"eventId": item.event_id})
-    unit = event.price_of(item.ticket_type)
-    if unit is None or unit < 0:
+    offer = event.offer(item.ticket_type)
+    if offer is None or offer.price_cents is None or offer.price_cents < 0:
         fields = {"eventId": event.id, "ticketTypes": [tier.name for tier in event.tiers]}
         raise UnknownTicketType(f"{event.name or 'This event'} does not sell this kind of ticket.", fields=fields)
-    return OrderItem(event.id, item.quantity, item.ticket_type, event.name or item.title, unit)
+    return OrderItem(event.id, item.quantity, offer.name or None, event.name or item.title, offer.price_cents)
 
 
 def check_available(items: Iterable[OrderItem], events: Mapping[str, Event]) -> None:

@@ -1,4 +1,4 @@
-"""HTTP in, HTTP out."""
+"""Carts, payments and orders."""
 
 from datetime import UTC, datetime
 
@@ -16,7 +16,7 @@ from services.checkout.payments import (
     stripe_of,
 )
 from services.checkout.pending_orders import Order, Till
-from services.checkout.schemas import (
+from services.checkout.schemas.orders import (
     CreateCustomer,
     CreatePaymentIntent,
     CustomerCreated,
