@@ -4,7 +4,6 @@ The grammar is that of ``google.firestore.v1.StructuredQuery.FieldReference``.
 """
 
 import re
-from collections.abc import Collection
 from enum import Enum
 from typing import Final, TypeAlias
 
@@ -64,22 +63,3 @@ def get_field(fields: Fields, path: FieldPath) -> Value | Missing:
             return MISSING
         value = value[name]
     return value
-
-
-def select_fields(fields: Fields, paths: Collection[FieldPath]) -> Fields:
-    """The part of the fields that the paths name; names on the way to nothing are left out."""
-    selected: Fields = {}
-    for path in paths:
-        value = get_field(fields, path)
-        covered = any(path[:length] in paths for length in range(1, len(path)))
-        if value is not MISSING and not covered:
-            _put(selected, path, value)
-    return selected
-
-
-def _put(fields: Fields, path: FieldPath, value: Value) -> None:
-    for name in path[:-1]:
-        inner = fields.setdefault(name, {})
-        if isinstance(inner, dict):  # always: parents that are selected whole were left to themselves
-            fields = inner
-    fields[path[-1]] = value

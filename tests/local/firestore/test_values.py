@@ -11,7 +11,6 @@ from deploy.local.firestore.field_paths import (
     get_field,
     parse_field_path,
     render_field_path,
-    select_fields,
 )
 from deploy.local.firestore.values import (
     GeoPoint,
@@ -171,13 +170,6 @@ def test_a_missing_field_is_not_null() -> None:
     assert get_field(fields, ("a", "b")) is None
     assert get_field(fields, ("a", "c")) is MISSING
     assert get_field(fields, ("a", "b", "c")) is MISSING
-
-
-def test_a_selection_keeps_the_shape_of_the_document() -> None:
-    fields: dict[str, Value] = {"a": {"b": 1, "c": 2}, "d": 3}
-    assert select_fields(fields, [("a", "b"), ("x",)]) == {"a": {"b": 1}}
-    assert select_fields(fields, [("a", "b"), ("a",)]) == {"a": {"b": 1, "c": 2}}
-    assert select_fields(fields, []) == {}
 
 
 def test_every_field_is_indexed_and_every_element_once() -> None:
