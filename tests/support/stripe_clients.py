@@ -39,6 +39,11 @@ class Receiver:
     signatures: list[str] = field(default_factory=list)
     answer: Callable[[stripe.Event], int] = nothing_wrong
     secret: str = SECRET
+    thinks: float = 0.0
+    """Seconds between taking an event and answering."""
+    busiest: int = 0
+    """The most events that were in work at once."""
+    _in_work: int = 0
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -51,6 +56,10 @@ class Receiver:
         self.events.append(event)
         self.signatures.append(signature)
         self._arrived.set()
+        self._in_work += 1
+        self.busiest = max(self.busiest, self._in_work)
+        await asyncio.sleep(self.thinks)
+        self._in_work -= 1
         return web.Response(status=self.answer(event))
 
     async def wait_for(self, count: int) -> None:

@@ -79,6 +79,13 @@ async def test_two_requests_at_once_under_one_key_are_a_conflict(
     assert len((await client.v1.payment_intents.list_async()).data) == 1
 
 
+async def test_a_lost_reply_is_a_broken_connection(simulator: StripeSimulator, client: stripe.StripeClient) -> None:
+    simulator.faults.add(Fault(kind="lost_reply", count=1))
+    with pytest.raises(stripe.APIConnectionError):
+        await create(client, "k")
+    assert len((await client.v1.payment_intents.list_async()).data) == 1
+
+
 async def test_after_a_lost_reply_the_clients_retry_gets_the_one_intent(
     simulator: StripeSimulator, receiver: Receiver
 ) -> None:

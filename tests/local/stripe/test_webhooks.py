@@ -75,6 +75,18 @@ async def test_held_events_come_in_the_order_that_the_test_wants(
     assert subjects(receiver) == made[::-1]
 
 
+async def test_a_chosen_order_is_kept_by_sending_one_at_a_time(
+    client: stripe.StripeClient, simulator: StripeSimulator, receiver: Receiver
+) -> None:
+    receiver.thinks = 0.01
+    for order, busiest in (("reversed", 1), ("as_created", 4)):
+        simulator.webhooks.hold()
+        await customers(client, 4)
+        await control(simulator, "webhooks/release", {"order": order})
+        assert await simulator.webhooks.settled(5)
+        assert receiver.busiest == busiest
+
+
 async def test_a_shuffle_is_repeatable_by_its_seed(client: stripe.StripeClient, simulator: StripeSimulator) -> None:
     orders = []
     for _ in range(2):
