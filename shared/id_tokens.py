@@ -61,15 +61,15 @@ class SigningKeys:
 
     async def get(self, key_id: str) -> RSAPublicKey | None:
         if not self._has(key_id):
-            async with self._fetching:  # whoever waited finds the keys that the first one fetched
-                if not self._has(key_id):
-                    await self._refresh()
+            async with self._fetching:
+                await self._refresh()
         return self._keys.get(key_id)
 
     def _has(self, key_id: str) -> bool:
         return key_id in self._keys and self._now() < self._expires
 
     async def _refresh(self) -> None:
+        """Fetches, unless that was done or failed a moment ago: by the one that this one waited for, above all."""
         fresh = self._now() < self._expires
         if self._now() < self._next_fetch:
             if fresh:

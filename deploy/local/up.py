@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -36,8 +37,9 @@ def up(base_port: int, data_dir: Path | None) -> int:
 @contextlib.contextmanager
 def _directory(data_dir: Path | None) -> Iterator[Path]:
     if data_dir is None:
-        with tempfile.TemporaryDirectory(prefix="ticketing-") as temporary:
-            yield Path(temporary)
+        temporary = Path(tempfile.mkdtemp(prefix="ticketing-"))
+        yield temporary
+        shutil.rmtree(temporary, ignore_errors=True)  # not after a failure, which points to the logs in it
         return
     data_dir = data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)

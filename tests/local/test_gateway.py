@@ -125,6 +125,15 @@ async def test_headers_about_the_connection_stay_on_it(gateway: Client) -> None:
     assert not {"saw-x-hop", "saw-te", "saw-connection"} & {name.lower() for name in reply.headers}
 
 
+async def test_no_header_is_added_that_the_caller_did_not_send(gateway: Client) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"POST /posts HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")
+    names = {line.partition(b":")[0].lower() for line in (await reader.read()).split(b"\r\n")}
+    writer.close()
+    saw = {name.removeprefix(b"saw-").decode() for name in names if name.startswith(b"saw-")}
+    assert saw == {"host", "content-length", "x-forwarded-for", "x-request-id", "method", "path", "service"}
+
+
 async def test_bodies_are_streamed_whatever_their_size(gateway: Client) -> None:
     body = bytes(range(256)) * 20_000
 
