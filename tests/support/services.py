@@ -27,8 +27,11 @@ class Reply:
 class Service:
     """Speaks JSON with the proxy key to a base URL."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, app: web.Application | None = None) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, app: web.Application | None = None, *, key: str = PROXY_KEY
+    ) -> None:
         self._session = session
+        self._key = key
         self.url = url.rstrip("/")
         self._app = app
 
@@ -47,7 +50,7 @@ class Service:
     async def request(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
     ) -> Reply:
-        sent = {"x-proxy-key": PROXY_KEY, **(headers or {})}
+        sent = {"x-proxy-key": self._key, **(headers or {})}
         async with self._session.request(method, self.url + path, headers=sent, **options) as response:
             is_json = response.content_type == "application/json"
             body = await response.json() if is_json else await response.text()
