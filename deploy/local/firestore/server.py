@@ -12,6 +12,7 @@ from deploy.local.firestore import fault_control, rpc
 from deploy.local.firestore.engine import Engine
 from deploy.local.firestore.faults import Faults
 from deploy.local.firestore.index_file import load_indexes
+from deploy.local.firestore.listen import Listeners
 from deploy.local.firestore.query_servicer import QueryServicer
 from deploy.local.firestore.servicer import Servicer
 from deploy.local.firestore.wire import Message
@@ -53,10 +54,12 @@ class EmbeddedFirestore:
         self.host = f"{self._address.rpartition(':')[0]}:{port}"
         self._engine = Engine(self._data_dir)
         servicer, queries = Servicer(self._engine, self.faults), QueryServicer(self._engine, self._indexes)
+        listeners = Listeners(self._engine, self._indexes)
         lose = self._engine.transactions.lose
         handlers = {
             **{n: rpc.unary(n, r, call, self.faults, lose) for n, r, call in _unary(servicer, queries)},
             **{n: rpc.stream(n, r, call, self.faults, lose) for n, r, call in _streams(servicer, queries)},
+            "Listen": rpc.duplex("Listen", firestore.ListenRequest.pb(), listeners.listen, self.faults),
         }
         self._serve(SERVICE, handlers)
         self._serve(fault_control.SERVICE, fault_control.handlers(self.faults))

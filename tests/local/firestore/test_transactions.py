@@ -151,7 +151,8 @@ async def test_a_read_only_transaction_sees_one_moment_and_blocks_nobody(client:
     await client.document("c/b").set({"n": 3})
     assert (await reference.get(transaction=transaction)).get("n") == 1
     assert [found.id async for found in query.stream(transaction=transaction)] == ["a"]
-    [[counted]] = await query.count().get(transaction=transaction)
+    counting: Any = query.count()
+    [[counted]] = await counting.get(transaction=transaction)
     assert counted.value == 1
 
 
