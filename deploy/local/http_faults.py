@@ -42,8 +42,8 @@ class _Active:
 class Faults:
     """The faults in force, tried in the order in which they were added; the dice are seeded."""
 
-    def __init__(self, seed: int = 0) -> None:
-        self._dice = random.Random(seed)  # noqa: S311  repeatable, not secret
+    def __init__(self, seed: str | None = None) -> None:
+        self._dice = random.Random(seed or "faults")  # noqa: S311  repeatable, not secret
         self._active: list[_Active] = []
 
     def add(self, *faults: Fault) -> None:

@@ -36,7 +36,8 @@ class StripeSimulator:
     """``async with StripeSimulator() as stripe: stripe.url`` is the base address for a Stripe client.
 
     ``data_dir`` keeps everything in ``stripe.sqlite3`` there, None in memory. ``webhook_endpoints`` are (URL, secret)
-    pairs and replace the stored ones; several secrets are comma separated. ``seed`` makes ids repeatable.
+    pairs and replace the stored ones; several secrets are comma separated. ``seed`` makes ids and the dice of faults
+    repeatable.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class StripeSimulator:
         self._store = Store(None if data_dir is None else Path(data_dir) / "stripe.sqlite3")
         self.account = Account(self._store, seed)
         self.deliveries = self.account.deliveries
-        self.faults = Faults()
+        self.faults = Faults(seed)
         self.webhooks = Sender(self._store, self.deliveries, pace or Pace())
         self.controls = Controls(self.account, self.webhooks)
         self._listener = Listener(self._app(), host, port)
@@ -136,6 +137,7 @@ class StripeSimulator:
 
 async def _call(route: Route, request: web.Request) -> Call:
     api_key = _authenticated(request)
+    _refuse_connected_accounts(request)
     form = await _form(request)
     key = request.headers.get("Idempotency-Key") if request.method == "POST" else None
     return Call(
@@ -167,6 +169,12 @@ def _authenticated(request: web.Request) -> str:
         message = f"Invalid API Key provided: {shown}. This is a simulator: any key that begins with sk_test_ works."
         raise StripeError(message, status=401)
     return key
+
+
+def _refuse_connected_accounts(request: web.Request) -> None:
+    for name in ("Stripe-Account", "Stripe-Context"):
+        if name in request.headers:
+            raise StripeError(f"This simulator of Stripe has one account: leave out the header {name}.", status=403)
 
 
 async def _form(request: web.Request) -> Form:

@@ -54,6 +54,7 @@ class Sender:
         connector = aiohttp.TCPConnector(limit=self._pace.concurrent)
         self._http = aiohttp.ClientSession(timeout=timeout, connector=connector)
         self._loop = asyncio.create_task(self._run(), name="stripe webhooks")
+        self._loop.add_done_callback(_report)
 
     async def stop(self) -> None:
         """What is being sent is cut off; it stays pending and is sent again after a restart."""
@@ -159,3 +160,9 @@ class Sender:
                 return reply.status, None if 200 <= reply.status < 300 else f"HTTP {reply.status}"  # noqa: PLR2004
         except (aiohttp.ClientError, TimeoutError) as failure:
             return None, repr(failure)
+
+
+def _report(loop: asyncio.Task[None]) -> None:
+    """Without it a sender that broke would be silent, and nobody would know why no event comes any more."""
+    if not loop.cancelled() and (error := loop.exception()):
+        log.critical("no webhooks are sent any more", exc_info=error)

@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import pytest
 import stripe
 
 from deploy.local.stripe import StripeSimulator
 from deploy.local.stripe.records import API_VERSION
-from tests.support.stripe_clients import Receiver, control
+from tests.support.stripe_clients import Receiver, control, stripe_client
 
 
 async def intent_of(client: stripe.StripeClient, amount: int = 1200) -> stripe.PaymentIntent:
@@ -165,3 +167,13 @@ async def test_a_dispute_follows_the_payment_and_bars_refunds(
     assert await simulator.webhooks.settled(5)
     assert (await client.v1.disputes.retrieve_async(disputes.data[0].id)).status == "won"
     assert receiver.types[-2:] == ["charge.dispute.created", "charge.dispute.closed"]
+
+
+async def test_a_seed_repeats_the_ids_and_a_restart_continues_them(tmp_path: Path) -> None:
+    async def ids(data_dir: Path | None) -> list[str]:
+        async with StripeSimulator(seed="s", data_dir=data_dir) as simulator, stripe_client(simulator.url) as client:
+            return [(await intent_of(client)).id for _ in range(3)]
+
+    first = await ids(None)
+    assert await ids(None) == first == await ids(tmp_path)
+    assert not set(await ids(tmp_path)) & set(first)

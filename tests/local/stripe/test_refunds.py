@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 import stripe
 
@@ -33,6 +35,15 @@ async def test_refunds_are_capped_at_what_is_left(client: stripe.StripeClient) -
     with pytest.raises(stripe.InvalidRequestError) as refused:
         await client.v1.refunds.create_async({"payment_intent": intent.id, "amount": 1})
     assert refused.value.code == "charge_already_refunded"
+
+
+async def test_refunds_that_race_never_give_back_more_than_was_paid(client: stripe.StripeClient) -> None:
+    intent = await paid(client)
+    racing = (client.v1.refunds.create_async({"payment_intent": intent.id, "amount": 300}) for _ in range(10))
+    results = await asyncio.gather(*racing, return_exceptions=True)
+    assert sum(isinstance(result, stripe.Refund) for result in results) == 3
+    charge = await client.v1.charges.retrieve_async(str(intent.latest_charge))
+    assert charge.amount_refunded == 900
 
 
 async def test_an_unpaid_intent_has_nothing_to_refund(client: stripe.StripeClient) -> None:

@@ -83,6 +83,11 @@ async def test_what_is_not_simulated_is_refused_by_name(client: stripe.StripeCli
         await client.v1.payment_intents.create_async({"amount": 100, "currency": "usd", "expand": ["review"]})
 
 
+async def test_there_are_no_connected_accounts(client: stripe.StripeClient) -> None:
+    with pytest.raises(stripe.PermissionError, match="Stripe-Account"):
+        await client.v1.customers.list_async({}, {"stripe_account": "acct_1"})
+
+
 async def test_a_refused_expansion_creates_nothing(simulator: StripeSimulator, client: stripe.StripeClient) -> None:
     with pytest.raises(stripe.InvalidRequestError):
         await client.v1.payment_intents.create_async({"amount": 100, "currency": "usd", "expand": ["review"]})
