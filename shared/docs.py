@@ -72,8 +72,10 @@ class _Schemas:
         return json.dumps(self.example(schema))
 
     def example(self, schema: Json, depth: int = 0) -> Any:
-        """A value of the schema's shape with its required fields, for the curl line."""
+        """The model's own first example, else a value of its shape with the required fields, for the curl line."""
         given = self.resolve(schema)
+        if given.get("examples"):
+            return given["examples"][0]
         if depth > DEEPEST_EXAMPLE:
             return None
         if "properties" in given:

@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 description of a service, from its routes' models and refusals."""
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,8 @@ Json = dict[str, Any]
 """A piece of an OpenAPI document, whose shape is the specification's."""
 
 REF = "#/components/schemas/{model}"
+REFERENCE = re.compile(r"#/components/schemas/([\w.-]+)")
+NULL = {"type": "null"}
 ERROR_REF = "#/components/schemas/Error"
 PATH_PARAMETER = re.compile(r"\{(\w+)[^}]*\}")
 
@@ -54,6 +57,9 @@ class _Builder:
             wanted += [(route.reply, "serialization")] if route.reply else []
         self._references, schemas = models_json_schema(_unique(wanted), by_alias=True, ref_template=REF)
         self._components: dict[str, Json] = schemas.get("$defs", {})
+        for route in routes:
+            if route.reply and not route.options.get("nulls"):
+                self._leave_out_nulls(self._references[route.reply, "serialization"], set())
 
     def document(self, service: str, version: str) -> Json:
         paths: dict[str, Json] = defaultdict(dict)
@@ -97,7 +103,8 @@ class _Builder:
         if route.body is None:
             return {"requestBody": {"content": {"*/*": {}}}} if route.reply is None else {}
         if not in_path:
-            return {"requestBody": {"required": True, "content": _json(self._references[route.body, "validation"])}}
+            content = _json(self._references[route.body, "validation"])
+            return {"requestBody": {"required": bool(schema.get("required")), "content": content}}
         rest = {name: inner for name, inner in _mapping(schema.get("properties")).items() if name not in in_path}
         required = [name for name in schema.get("required", []) if name not in in_path]
         body = {**schema, "properties": rest, "required": required}
@@ -106,6 +113,16 @@ class _Builder:
     def _success(self, route: Route) -> Json:
         described: Json = {"description": "Success"}
         return described | ({"content": _json(self._references[route.reply, "serialization"])} if route.reply else {})
+
+    def _leave_out_nulls(self, schema: Json, seen: set[str]) -> None:
+        """Replies leave out what is null, so no key that may be null is certain to be there."""
+        for name in set(REFERENCE.findall(json.dumps(schema))) - seen:
+            seen.add(name)
+            component = self._components[name]
+            if required := component.get("required"):
+                properties = component["properties"]
+                component["required"] = [key for key in required if NULL not in properties[key].get("anyOf", [])]
+            self._leave_out_nulls(component, seen)
 
     def _component(self, model: type[BaseModel]) -> Json:
         reference = str(self._references[model, "validation"]["$ref"])

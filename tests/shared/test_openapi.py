@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from pydantic import ConfigDict
 
 from shared.app import create_app
 from shared.docs import page
@@ -27,9 +28,15 @@ class Cart(Model):
     email: Email | None = None
 
 
+class Refund(Model):
+    reason: str
+    note: str | None
+
+
 class Receipt(Model):
     ok: bool = True
     items: list[Item]
+    refund: Refund | None = None
 
 
 class Feed(Model):
@@ -83,6 +90,25 @@ def test_wire_names_and_required_fields_are_described(spec: dict[str, Any]) -> N
     item = spec["components"]["schemas"]["Item"]
     assert set(item["properties"]) == {"productId", "quantity"}
     assert item["required"] == ["productId"]
+
+
+def test_a_key_that_may_be_left_out_of_a_reply_is_not_promised(spec: dict[str, Any]) -> None:
+    assert spec["components"]["schemas"]["Refund"]["required"] == ["reason"]
+
+
+def test_the_curl_line_shows_the_models_own_example() -> None:
+    class Scan(Model):
+        model_config = ConfigDict(json_schema_extra={"examples": [{"token": "0123"}]})
+        token: str | None = None
+
+    routes = Routes()
+
+    @routes.post("/scan", Scan, Refund)
+    async def scan(_request: web.Request, _scan: Scan) -> Refund:
+        return Refund(reason="", note=None)
+
+    html = page(specification("door", "1", routes))
+    assert "-d '{&#34;token&#34;: &#34;0123&#34;}'" in html
 
 
 def test_security_follows_the_declaration(spec: dict[str, Any]) -> None:
