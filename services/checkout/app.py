@@ -34,6 +34,5 @@ def create_app(settings: CheckoutSettings) -> web.Application:
 
 
 def _jobs(app: web.Application) -> Mapping[str, JobHandler]:
-    settings = app[CHECKOUT_SETTINGS]
-    receipts = Receipts(app[DB], app[MAILER], settings.email_from, settings.public_site_url)
+    receipts = Receipts(app[DB], app[MAILER])
     return {fulfilment.RECEIPT: receipts.run, customers.MIRROR: handler_of(app)}

@@ -1,5 +1,6 @@
 """Resend over one pooled connection; its own client opens one for each mail and does not retry."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from aiohttp import web
 from resend.exceptions import ResendError
 from resend.http_client_async import AsyncHTTPClient
 
+from services.checkout.letters import Letter, Stationery
 from services.checkout.settings import CHECKOUT_SETTINGS
 
 _TIMEOUT: Final = 15.0
@@ -42,13 +44,15 @@ class _Pooled(AsyncHTTPClient):
 class Mailer:
     """Sends through Resend, whose client is configured by its module's variables."""
 
-    def __init__(self, *, configured: bool) -> None:
+    def __init__(self, stationery: Stationery, *, configured: bool) -> None:
+        self._stationery = stationery
         self._configured = configured
 
-    async def send(self, mail: resend.Emails.SendParams, idempotency_key: str) -> str:
+    async def send(self, letter: Letter, idempotency_key: str) -> str:
         """The message's id. The same key never sends twice (for 24 hours, says Resend's documentation)."""
         if not self._configured:
             raise MailNotConfigured("RESEND_API_KEY is not set, so no mail can be sent.")
+        mail = await asyncio.to_thread(self._stationery.write, letter)
         async for attempt in stamina.retry_context(on=_is_passing, attempts=3, timeout=30.0):
             with attempt:
                 sent = await resend.Emails.send_async(mail, {"idempotency_key": idempotency_key})
@@ -69,5 +73,6 @@ async def mailer(app: web.Application) -> AsyncIterator[None]:
         resend.api_url = settings.resend_api_url.rstrip("/")
         resend.api_key = settings.resend_api_key.get_secret_value() if settings.resend_api_key else None
         resend.default_async_http_client = _Pooled(client)
-        app[MAILER] = Mailer(configured=settings.resend_api_key is not None)
+        stationery = Stationery(settings.email_from, settings.public_site_url)
+        app[MAILER] = Mailer(stationery, configured=settings.resend_api_key is not None)
         yield

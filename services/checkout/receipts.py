@@ -1,19 +1,17 @@
 """The receipt: what was bought, and a QR code for each batch of tickets. Sent by a job, once an order."""
 
-import base64
+import asyncio
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
-import css_inline
-import jinja2
 import resend
 import segno
 
 from services.checkout.calendar import invitation
+from services.checkout.letters import Letter, attachment, money
 from services.checkout.mail import PROVIDER, Mailer
 from shared.documents import Event, Fulfillment, Rager
 from shared.firestore import paths
@@ -21,13 +19,6 @@ from shared.firestore.client import Database
 from shared.operations import Merge, Write
 from shared.worker import Run
 
-_TEMPLATES: Final = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=jinja2.select_autoescape(["html"]),
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 _QR_SCALE: Final = 6
 
 
@@ -47,70 +38,39 @@ class Receipt:
     order: Fulfillment
     to: str
     batches: Sequence[Batch]
-    site: str
-
-    @property
-    def total(self) -> str:
-        return money(self.order.amount, self.order.currency)
 
 
-def money(minor: int, currency: str) -> str:
-    """``12.50 USD`` from minor units of a currency with two decimals."""
-    sign = "-" if minor < 0 else ""
-    return f"{sign}{abs(minor) // 100}.{abs(minor) % 100:02d} {currency.upper()}"
-
-
-def when(moment: datetime | None) -> str:
-    return moment.strftime("%A, %d %B %Y, %H:%M UTC") if moment else "to be announced"
-
-
-_TEMPLATES.filters.update(money=money, when=when)
-
-
-def composed(receipt: Receipt, sender: str) -> resend.Emails.SendParams:
-    """The mail with its parts: HTML with inlined styles, text, QR codes and calendar entries."""
-    html = _TEMPLATES.get_template("receipt.html").render(receipt=receipt)
-    return {
-        "from": sender,
-        "to": [receipt.to],
-        "subject": f"Your tickets: order {receipt.order.order_number}",
-        "html": css_inline.inline(html),
-        "text": _TEMPLATES.get_template("receipt.txt").render(receipt=receipt),
-        "attachments": [*map(_qr_code, receipt.batches), *_invitations(receipt.batches)],
-    }
+def letter_of(receipt: Receipt) -> Letter:
+    """The mail with its parts: QR codes, shown in the HTML, and calendar entries. Takes milliseconds of CPU a code."""
+    return Letter(
+        "receipt",
+        receipt.to,
+        f"Your tickets: order {receipt.order.order_number}",
+        {"receipt": receipt},
+        [*map(_qr_code, receipt.batches), *_invitations(receipt.batches)],
+    )
 
 
 def _qr_code(batch: Batch) -> resend.Attachment:
     image = io.BytesIO()
     segno.make(f"rtk:{batch.rager.ticket_token}", error="m").save(image, kind="png", scale=_QR_SCALE)
-    return {
-        "filename": f"{batch.content_id}.png",
-        "content": base64.b64encode(image.getvalue()).decode(),
-        "content_type": "image/png",
-        "content_id": batch.content_id,
-    }
+    return attachment(f"{batch.content_id}.png", image.getvalue(), "image/png", batch.content_id)
 
 
 def _invitations(batches: Sequence[Batch]) -> Sequence[resend.Attachment]:
     events = {batch.event.id: batch.event for batch in batches if batch.event.starts_at}
     return [
-        {
-            "filename": f"event-{number}.ics",
-            "content": base64.b64encode(invitation(event).encode()).decode(),
-            "content_type": "text/calendar",
-        }
+        attachment(f"event-{number}.ics", invitation(event).encode(), "text/calendar")
         for number, event in enumerate(events.values(), 1)
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class Receipts:
-    """Sends receipts; ``site`` is where buyers find their account."""
+    """Sends receipts."""
 
     database: Database
     mailer: Mailer
-    sender: str
-    site: str
 
     async def run(self, run: Run) -> Sequence[Write]:
         """The job: payload ``paymentIntentId``."""
@@ -120,7 +80,8 @@ class Receipts:
         if order is None or not to or order.email_sent_at:
             return ()
         receipt = await self._receipt(order, to)
-        message_id = await self.mailer.send(composed(receipt, self.sender), run.idempotency_key)
+        letter = await asyncio.to_thread(letter_of, receipt)
+        message_id = await self.mailer.send(letter, run.idempotency_key)
         sent = Fulfillment.patch(email_sent_at=datetime.now(UTC), email_provider=PROVIDER, email_message_id=message_id)
         return (Merge(path, sent),)
 
@@ -135,7 +96,7 @@ class Receipts:
             event, rager = Event.of(documents[event_path]), Rager.of(documents[rager_path])
             if event and rager:
                 batches.append(Batch(event, rager, f"ticket-{number}", costs.get((event.id, rager.ticket_type), "")))
-        return Receipt(order, to, batches, self.site)
+        return Receipt(order, to, batches)
 
 
 def _costs(order: Fulfillment) -> Mapping[tuple[str, str | None], str]:
