@@ -19,25 +19,25 @@ INDEX = {
 }
 
 
-async def ask(monkeypatch: pytest.MonkeyPatch, file: Path, *indexes: dict[str, Any]) -> AsyncIterator[AsyncClient]:
-    file.write_text(json.dumps({"indexes": indexes, "fieldOverrides": []}))
-    async with EmbeddedFirestore(indexes=file) as server:
+@pytest.fixture
+def index_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Holds the indexes that the test names."""
+    file = tmp_path / "firestore.indexes.json"
+    file.write_text(json.dumps({"indexes": request.param, "fieldOverrides": []}))
+    return file
+
+
+@pytest.fixture
+async def client(index_file: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncClient]:
+    async with EmbeddedFirestore(indexes=index_file) as server:
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.host)
         client = AsyncClient(project="demo-test")
         yield client
         await client._firestore_api.transport.close()
 
 
-@pytest.fixture
-async def unindexed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[AsyncClient]:
-    async for client in ask(monkeypatch, tmp_path / "indexes.json"):
-        yield client
-
-
-@pytest.fixture
-async def indexed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[AsyncClient]:
-    async for client in ask(monkeypatch, tmp_path / "indexes.json", INDEX):
-        yield client
+without_indexes = pytest.mark.parametrize("index_file", [[]], indirect=True)
+with_the_index = pytest.mark.parametrize("index_file", [[INDEX]], indirect=True)
 
 
 def tickets_of(client: AsyncClient, user: str) -> Any:
@@ -45,20 +45,23 @@ def tickets_of(client: AsyncClient, user: str) -> Any:
     return ragers.order_by("purchaseDate", direction="DESCENDING")
 
 
-async def test_a_query_without_its_index_fails_with_the_index_to_add(unindexed: AsyncClient) -> None:
+@without_indexes
+async def test_a_query_without_its_index_fails_with_the_index_to_add(client: AsyncClient) -> None:
     with pytest.raises(exceptions.FailedPrecondition, match="The query requires an index") as refused:
-        await tickets_of(unindexed, "u1").get()
+        await tickets_of(client, "u1").get()
     assert json.loads(refused.value.message[refused.value.message.index("{") :]) == INDEX
 
 
-async def test_the_index_that_was_named_lets_the_query_through(indexed: AsyncClient) -> None:
+@with_the_index
+async def test_the_index_that_was_named_lets_the_query_through(client: AsyncClient) -> None:
     for name, user, date in (("a", "u1", 1), ("b", "u1", 2), ("c", "u2", 3)):
-        await indexed.document(f"events/e1/ragers/{name}").set({"firebaseId": user, "purchaseDate": date})
-    assert [found.id for found in await tickets_of(indexed, "u1").get()] == ["b", "a"]
+        await client.document(f"events/e1/ragers/{name}").set({"firebaseId": user, "purchaseDate": date})
+    assert [found.id for found in await tickets_of(client, "u1").get()] == ["b", "a"]
 
 
-async def test_aggregations_need_their_index_too(unindexed: AsyncClient) -> None:
-    ragers = unindexed.collection("events/e1/ragers").where(filter=FieldFilter("firebaseId", "==", "u1"))
+@without_indexes
+async def test_aggregations_need_their_index_too(client: AsyncClient) -> None:
+    ragers: Any = client.collection("events/e1/ragers").where(filter=FieldFilter("firebaseId", "==", "u1"))
     await ragers.count().get()
     with pytest.raises(exceptions.FailedPrecondition, match="firebaseId ASCENDING, usedCount ASCENDING"):
         await ragers.sum("usedCount").get()
