@@ -5,13 +5,15 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Annotated, ClassVar, Final, TypeAlias
 
 from grpc import StatusCode
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat
 
 from deploy.local.firestore.errors import Aborted
 
 EVERY_METHOD: Final = "*"
+Rate: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 _PATIENCE_SECONDS: Final = 2.0
 _BURST_SECONDS: Final = 5.0
 
@@ -33,12 +35,14 @@ class Fault:
     Every call waits ``latency``, plus an exponentially distributed time with the mean ``jitter``.
     """
 
-    aborted: float = 0.0
-    unavailable: float = 0.0
-    deadline_exceeded: float = 0.0
-    lost_reply: float = 0.0
-    latency: float = 0.0
-    jitter: float = 0.0
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # as it comes from another process
+
+    aborted: Rate = 0.0
+    unavailable: Rate = 0.0
+    deadline_exceeded: Rate = 0.0
+    lost_reply: Rate = 0.0
+    latency: NonNegativeFloat = 0.0
+    jitter: NonNegativeFloat = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,10 @@ class FaultPlan:
     starts the dice anew: equal sequences of calls then fail alike.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     methods: dict[str, Fault] = field(default_factory=dict)
-    writes_per_second: float | None = None
+    writes_per_second: PositiveFloat | None = None
     seed: int | None = None
 
 

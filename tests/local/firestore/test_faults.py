@@ -1,0 +1,111 @@
+"""Failing on demand."""
+
+import asyncio
+import time
+from collections import Counter
+from typing import Any
+
+import grpc
+import pytest
+from google.api_core import exceptions
+from google.cloud.firestore_v1 import AsyncClient, AsyncTransaction, Increment, async_transactional
+
+from deploy.local.firestore.fault_control import FaultControl
+from deploy.local.firestore.faults import Fault, FaultPlan
+from deploy.local.firestore.server import EmbeddedFirestore
+
+
+async def outcomes(client: AsyncClient, attempts: int) -> Counter[str]:
+    async def attempt() -> str:
+        try:
+            await client.document("c/a").set({"n": Increment(1)}, retry=None, merge=True)
+        except exceptions.GoogleAPICallError as failure:
+            return type(failure).__name__
+        return "ok"
+
+    return Counter([await attempt() for _ in range(attempts)])
+
+
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [
+        (Fault(aborted=1), "Aborted"),
+        (Fault(unavailable=1), "ServiceUnavailable"),
+        (Fault(deadline_exceeded=1), "DeadlineExceeded"),
+    ],
+)
+async def test_a_failing_call_does_nothing(
+    firestore: EmbeddedFirestore, client: AsyncClient, fault: Fault, failure: str
+) -> None:
+    firestore.faults.set("Commit", fault)
+    assert await outcomes(client, 3) == {failure: 3}
+    firestore.faults.clear()
+    assert not (await client.document("c/a").get()).exists
+
+
+async def test_a_lost_reply_has_done_its_work(firestore: EmbeddedFirestore, client: AsyncClient) -> None:
+    firestore.faults.set("Commit", Fault(lost_reply=1))
+    assert await outcomes(client, 3) == {"ServiceUnavailable": 3}
+    assert (await client.document("c/a").get()).get("n") == 3
+
+
+async def test_equal_seeds_fail_alike(firestore: EmbeddedFirestore, client: AsyncClient) -> None:
+    plan = FaultPlan({"Commit": Fault(aborted=0.3, unavailable=0.3)}, seed=7)
+    firestore.faults.apply(plan)
+    first = await outcomes(client, 30)
+    firestore.faults.apply(plan)
+    assert await outcomes(client, 30) == first
+    assert len(first) == 3
+
+
+async def test_another_process_sets_faults_and_reads_counters(
+    firestore: EmbeddedFirestore, client: AsyncClient
+) -> None:
+    async with FaultControl(firestore.host) as control:
+        await control.apply(FaultPlan({"*": Fault(unavailable=1)}))
+        assert await outcomes(client, 2) == {"ServiceUnavailable": 2}
+        await control.apply(FaultPlan())
+        assert await outcomes(client, 3) == {"ok": 3}
+        assert (await control.calls(reset=True))["Commit"] == 5
+        assert await control.calls() == {}
+
+
+async def test_a_plan_that_makes_no_sense_is_refused(firestore: EmbeddedFirestore) -> None:
+    async with grpc.aio.insecure_channel(firestore.host) as channel:
+        apply: Any = channel.unary_unary("/ticketing.local.Faults/Apply")
+        with pytest.raises(grpc.aio.AioRpcError, match="abortd"):
+            await apply(b'{"methods": {"Commit": {"abortd": 1}}}')
+
+
+async def test_latency_is_added(firestore: EmbeddedFirestore, client: AsyncClient) -> None:
+    firestore.faults.set("Commit", Fault(latency=60))
+    started = time.monotonic()
+    await client.document("c/a").set({})
+    assert time.monotonic() - started >= 0.06
+
+
+async def test_an_injected_conflict_frees_what_its_transaction_had_locked(
+    firestore: EmbeddedFirestore, client: AsyncClient
+) -> None:
+    reference = client.document("c/a")
+    await reference.set({"n": 0})
+
+    @async_transactional
+    async def increment(transaction: AsyncTransaction) -> None:
+        found = await reference.get(transaction=transaction)
+        transaction.update(reference, {"n": found.get("n") + 1})
+
+    firestore.faults.apply(FaultPlan({"Commit": Fault(aborted=0.3)}, seed=3))
+    await asyncio.wait_for(asyncio.gather(*(increment(client.transaction(max_attempts=50)) for _ in range(20))), 10)
+    assert (await reference.get()).get("n") == 20
+
+
+async def test_sustained_writes_to_one_document_are_held_to_productions_limit(
+    firestore: EmbeddedFirestore, client: AsyncClient
+) -> None:
+    firestore.faults.apply(FaultPlan(writes_per_second=2))
+    told = await asyncio.gather(*(outcomes(client, 1) for _ in range(30)))
+    counted = sum(told, Counter())
+    assert counted["Aborted"] == 15
+    assert counted["ok"] == 15
+    assert (await client.document("c/b").set({})).update_time
