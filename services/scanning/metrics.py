@@ -1,13 +1,18 @@
 """What the door's dashboards show."""
 
+import contextlib
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from services.scanning.asking import Method
+from services.scanning.drift import Inventory
 from services.scanning.verdict import Answer
+from shared.documents import ReconcileRun
+from shared.errors import Refusal
 from shared.metrics import SECONDS
 
 REMAINING: Final = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 50)
@@ -25,21 +30,21 @@ class ScanningMetrics:
             buckets=REMAINING,
             registry=registry,
         )
-        self.seconds = Histogram(
+        self._seconds = Histogram(
             "scan_seconds", "Time to decide a scan", ["method"], buckets=SECONDS, registry=registry
         )
         self.previews = Counter("scan_previews", "Previews, by what a scan would answer", ["status"], registry=registry)
         self.undone = Counter("scans_undone", "Scans taken back", registry=registry)
-        self.conflicts = Counter(
+        self._conflicts = Counter(
             "scan_batch_conflicts", "Offline scans whose ticket had been admitted elsewhere", registry=registry
         )
-        self.drifted_users = Counter(
+        self._drifted_users = Counter(
             "reconcile_drifted_users",
             "Summaries that were not the sum of their ragers",
             ["repaired"],
             registry=registry,
         )
-        self.reconciled_users = Counter("reconcile_users", "Summaries compared with their ragers", registry=registry)
+        self._reconciled_users = Counter("reconcile_users", "Summaries compared with their ragers", registry=registry)
         self._admitted = Gauge(
             "event_admitted_tickets",
             "Tickets admitted by this process, for the events scanned most recently",
@@ -64,12 +69,32 @@ class ScanningMetrics:
             self._remaining.observe(answer.entered or 0)
             self._admitting.of(verdict.event_id).inc(verdict.count)
 
-    def refused(self, method: Method, code: str) -> None:
-        """A scan that was refused without a verdict."""
-        self._scans.labels(method, "refused", code).inc()
+    def uploaded(self, method: Method, answer: Answer | Refusal, *, conflict: bool) -> None:
+        """An item of an upload of offline scans."""
+        if isinstance(answer, Refusal):
+            self._scans.labels(method, "refused", answer.code).inc()
+            return
+        self.scanned(method, answer)
+        if conflict and not answer.replayed:
+            self._conflicts.inc()
 
-    def inventory(self, event_id: str, drift: int) -> None:
-        self._drifting.of(event_id).set(drift)
+    @contextlib.contextmanager
+    def scanning(self, method: Method) -> Iterator[None]:
+        """Measures a scan, and counts the refusal that it may end in without a verdict."""
+        with self._seconds.labels(method).time():
+            try:
+                yield
+            except Refusal as refusal:
+                self._scans.labels(method, "refused", refusal.code).inc()
+                raise
+
+    def reconciled(self, run: ReconcileRun, *, dry_run: bool) -> None:
+        self._reconciled_users.inc(run.processed_users)
+        self._drifted_users.labels("no" if dry_run else "yes").inc(run.updated_users)
+
+    def counted(self, inventory: Inventory) -> None:
+        if inventory.settled and inventory.drift is not None:
+            self._drifting.of(inventory.event_id).set(inventory.drift)
 
 
 class _Recent:

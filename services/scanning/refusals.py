@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from services.scanning.admission import ScanIdReused
 from services.scanning.verdict import Answer, Verdict
 from shared.errors import Conflict, NotFound, Refusal
 
@@ -30,6 +31,9 @@ class Refunded(Conflict):
 class Inactive(Conflict):
     code = "inactive"
 
+
+DENIALS: Final = (TicketNotFound, AlreadyUsed, WrongEvent, Transferred, Refunded, Inactive, ScanIdReused)
+"""What a scan may be answered with instead of an admission."""
 
 _REFUSALS: Final[Mapping[str, tuple[type[Refusal], str]]] = {
     TicketNotFound.code: (TicketNotFound, "There is no such ticket."),

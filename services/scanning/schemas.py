@@ -11,7 +11,6 @@ from services.scanning.payload import token_of
 from services.scanning.preview import Preview
 from services.scanning.verdict import Answer
 from shared.documents import Rager
-from shared.firestore.paths import is_document_id
 from shared.schemas import DocumentId, Model, Quantity
 
 Label = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)]
@@ -20,12 +19,9 @@ Label = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)]
 
 def _token(payload: str) -> str:
     try:
-        token = token_of(payload)
+        return token_of(payload)
     except ValueError:
-        token = ""
-    if is_document_id(token):
-        return token
-    raise PydanticCustomError("token", "is not a ticket's code")
+        raise PydanticCustomError("token", "is not a ticket's code") from None
 
 
 Token = Annotated[str, AfterValidator(_token), Field(max_length=4000)]

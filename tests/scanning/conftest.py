@@ -14,7 +14,7 @@ from tests.support.tickets import Tickets
 @pytest.fixture
 def scanning_settings(firestore: EmbeddedFirestore) -> ScanningSettings:
     return ScanningSettings(
-        proxy_key=SecretStr(PROXY_KEY), admin_auth="proxy", google_cloud_project="demo-test", job_poll_seconds=0.5
+        proxy_key=SecretStr(PROXY_KEY), admin_auth="proxy", google_cloud_project="demo-test", job_poll_seconds=3600
     )
 
 

@@ -1,0 +1,84 @@
+"""Offline scans, uploaded when the network is back: each with its own scan id and time, and a verdict each."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from services.scanning import door
+from services.scanning.asking import Ask, Ticket
+from services.scanning.lookup import by_tokens, holders, named
+from services.scanning.verdict import Answer
+from shared.errors import Refusal
+from shared.firestore.client import Database
+from shared.firestore.committer import Committer
+
+_AT_ONCE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """One item of an upload with the ticket it names; a user's tickets are looked up when it is its turn."""
+
+    ask: Ask
+    ticket: Ticket | None
+
+    @property
+    def holder(self) -> str:
+        """Whose tickets it may consume: items with different ones do not touch each other's documents."""
+        if self.ask.method == "user":
+            return f"user:{self.ask.key}"
+        if self.ticket is None:
+            return f"unknown:{self.ask.key}"
+        return f"user:{self.ticket.user_id}" if self.ticket.user_id else f"rager:{self.ticket.named}"
+
+
+async def upload(database: Database, committer: Committer, asks: Sequence[Ask]) -> Sequence[Answer | Refusal]:
+    """The answers in the order of the asks. Each holder's scans run one after the other, in the order of their times;
+    the holders side by side, so that they share commits.
+    """
+    parties = await _parties(database, asks)
+    queues: dict[str, list[int]] = defaultdict(list)
+    for place in sorted(range(len(asks)), key=lambda place: asks[place].at):
+        queues[parties[place].holder].append(place)
+    answers: dict[int, Answer | Refusal] = {}
+    free = asyncio.Semaphore(_AT_ONCE)
+
+    async def work(queue: Sequence[int]) -> None:
+        async with free:
+            for place in queue:
+                answers[place] = await _answer(database, committer, parties[place])
+
+    async with asyncio.TaskGroup() as group:
+        for queue in queues.values():
+            group.create_task(work(queue))
+    return [answers[place] for place in range(len(asks))]
+
+
+async def _answer(database: Database, committer: Committer, party: Party) -> Answer | Refusal:
+    try:
+        if party.ask.method == "user":
+            return await door.scan(database, committer, party.ask)
+        return await door.admit(database, committer, party.ask, party.ticket)
+    except Refusal as refusal:  # this item's alone: the others have been scanned at the door all the same
+        return refusal
+
+
+async def _parties(database: Database, asks: Sequence[Ask]) -> Sequence[Party]:
+    """Two reads for all of them, whatever their number."""
+    tokens = await by_tokens(database, {ask.key for ask in asks if ask.method == "token"})
+    tickets = {(ask.method, ask.key): _ticket(ask, tokens) for ask in asks}
+    known = {asked: ticket for asked, ticket in tickets.items() if ticket is not None}
+    current = dict(zip(known, await holders(database, list(known.values())), strict=True))
+    return [Party(ask, current.get((ask.method, ask.key))) for ask in asks]
+
+
+def _ticket(ask: Ask, tokens: Mapping[str, Ticket | None]) -> Ticket | None:
+    match ask.method:
+        case "token":
+            return tokens[ask.key]
+        case "rager":
+            return named(ask.event_id or "", ask.key, None)
+        case "user":
+            return None
