@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from typing import Self
 from typing import Any
 
 from shared.operations import Merge, Value
@@ -255,6 +256,80 @@ class PendingOrder(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class HeldItem(Embedded):
+    event_id: str = stored("eventId", text, "")
+    quantity: int = stored("quantity", whole, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold(Record):
+    """Inventory set aside for a payment, at ``holds/{paymentIntentId}``; the event's ``quantity`` is without it."""
+
+    status: str = stored("status", text, "held")
+    """held, consumed (it became tickets) or released (it went back)."""
+    items: tuple[HeldItem, ...] = stored("items", listed(HeldItem.of_fields), ())
+    event_ids: tuple[str, ...] = stored("eventIds", _texts, ())
+    """The events of the items, to find the holds of an event."""
+    created_at: datetime | None = stored("createdAt", moment, None)
+    expires_at: datetime | None = stored("expiresAt", moment, None)
+    released_at: datetime | None = stored("releasedAt", moment, None)
+
+    def quantity_of(self, event_id: str) -> int:
+        """Tickets of an event that are held now."""
+        held = self.items if self.status == "held" else ()
+        return sum(item.quantity for item in held if item.event_id == event_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Refund(Record):
+    """Money on its way back, at ``fulfillments/{paymentIntentId}/refunds/{key}``. ``amount`` is in minor units."""
+
+    amount: int = stored("amount", whole, 0)
+    currency: str = stored("currency", text, "usd")
+    status: str = stored("status", text, "requested")
+    """requested (Stripe may not know it yet), pending, succeeded or failed."""
+    automatic: bool = stored("automatic", flag, False)
+    """For an item that could not be fulfilled."""
+    reason: str = stored("reason", text, "")
+    note: str | None = stored("note", text, None)
+    rager_ids: tuple[str, ...] = stored("ragerIds", _texts, ())
+    stripe_refund_id: str | None = stored("stripeRefundId", text, None)
+    error: str | None = stored("error", text, None)
+    created_at: datetime | None = stored("createdAt", moment, None)
+    updated_at: datetime | None = stored("updatedAt", moment, None)
+
+    @property
+    def payment_intent_id(self) -> str:
+        return self.path.split("/")[1]
+
+
+@dataclass(frozen=True, slots=True)
+class RefundTotal(Embedded):
+    """All refunds of an order that have not failed, in minor units."""
+
+    amount: int = stored("amount", whole, 0)
+    succeeded: int = stored("succeeded", whole, 0)
+    """The part that Stripe says has gone back."""
+    status: str = stored("status", text, "none")
+    """none, pending or succeeded."""
+    last_refund_id: str | None = stored("lastRefundId", text, None)
+
+    @classmethod
+    def read(cls, value: Value) -> Self:
+        return cls.of_fields(_map(value))
+
+
+@dataclass(frozen=True, slots=True)
+class StripeEvent(Record):
+    """An event of Stripe's that has been taken in; kept for 30 days so that its redelivery changes nothing."""
+
+    type: str = stored("type", text, "")
+    payment_intent_id: str | None = stored("paymentIntentId", text, None)
+    created_at: datetime | None = stored("createdAt", moment, None)
+    expires_at: datetime | None = stored("expiresAt", moment, None)
+
+
+@dataclass(frozen=True, slots=True)
 class Fulfillment(Record):
     """The idempotent ledger of paid orders. ``amount`` is in minor units."""
 
@@ -277,7 +352,7 @@ class Fulfillment(Record):
     email_sent_at: datetime | None = stored("emailSentAt", moment, None)
     email_provider: str | None = stored("emailProvider", text, None)
     email_message_id: str | None = stored("emailMessageId", text, None)
-    refund: Mapping[str, Value] | None = stored("refund", _map, None)
+    refund: RefundTotal | None = stored("refund", RefundTotal.read, None)
     needs_admin_review: bool = stored("needsAdminReview", flag, False)
 
 

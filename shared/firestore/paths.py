@@ -89,3 +89,20 @@ def admin_alert(alert_id: str) -> str:
 
 def job(job_id: str) -> str:
     return f"jobs/{job_id}"
+
+
+def hold(payment_intent_id: str) -> str:
+    return f"holds/{payment_intent_id}"
+
+
+def refunds(payment_intent_id: str) -> str:
+    """The collection of one order's refunds."""
+    return f"fulfillments/{payment_intent_id}/refunds"
+
+
+def refund(payment_intent_id: str, key: str) -> str:
+    return f"fulfillments/{payment_intent_id}/refunds/{key}"
+
+
+def stripe_event(stripe_event_id: str) -> str:
+    return f"stripeEvents/{stripe_event_id}"
