@@ -45,6 +45,12 @@ class Caller:
     uid: str
     email: str | None
     admin: bool
+    email_verified: bool = False
+
+    @property
+    def verified_email(self) -> str | None:
+        """The address, where Firebase knows that it is the caller's."""
+        return self.email if self.email_verified else None
 
 
 class SigningKeys:
@@ -139,7 +145,12 @@ class IdTokens:
             raise jwt.InvalidTokenError("sub is not a uid")
         if not isinstance(signed_in, int) or signed_in > time.time() + CLOCK_SKEW_SECONDS:
             raise jwt.ImmatureSignatureError("auth_time is not in the past")
-        return Caller(uid, email if isinstance(email, str) else None, admin=claims.get("admin") is True)
+        return Caller(
+            uid,
+            email if isinstance(email, str) else None,
+            admin=claims.get("admin") is True,
+            email_verified=claims.get("email_verified") is True,
+        )
 
 
 def _key_id(token: str) -> str:

@@ -79,6 +79,30 @@ def customer_purchase(user_id: str, order_number: str) -> str:
     return f"customers/{user_id}/purchases/{order_number}"
 
 
+def ticket_transfer(transfer_id: str) -> str:
+    return f"ticketTransfers/{transfer_id}"
+
+
+def manual_ticket(ticket_id: str) -> str:
+    return f"manualTickets/{ticket_id}"
+
+
+def user(user_id: str) -> str:
+    return f"users/{user_id}"
+
+
+def notification(user_id: str, notification_id: str) -> str:
+    return f"users/{user_id}/notifications/{notification_id}"
+
+
+def username(name_lower: str) -> str:
+    return f"usernames/{name_lower}"
+
+
+def profile(user_id: str) -> str:
+    return f"profiles/{user_id}"
+
+
 def admin_user(user_id: str) -> str:
     return f"adminUsers/{user_id}"
 
