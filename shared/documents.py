@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Self
-from typing import Any
+from typing import Any, Self
 
 from shared.operations import Merge, Value
 from shared.records import Embedded, Record, flag, listed, moment, stored, text, whole
