@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -9,6 +10,14 @@ from services.scanning.settings import ScanningSettings
 from shared.firestore.client import Database
 from tests.support.services import PROXY_KEY, Service, serving
 from tests.support.tickets import Tickets
+
+
+@pytest.fixture
+async def firestore(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedFirestore]:
+    """As everywhere, but queries that production would refuse for lack of an index fail."""
+    async with EmbeddedFirestore(indexes=Path("deploy/firestore/firestore.indexes.json")) as server:
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.host)
+        yield server
 
 
 @pytest.fixture
