@@ -1,16 +1,14 @@
 """The receipt: what was bought, and a QR code for each batch of tickets. Sent by a job, once an order."""
 
 import asyncio
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
 
 import resend
-import segno
 
 from services.checkout.calendar import invitation
+from services.checkout.door_codes import qr_code
 from services.checkout.letters import Letter, attachment, money
 from services.checkout.mail import PROVIDER, Mailer
 from shared.documents import Event, Fulfillment, Rager
@@ -18,8 +16,6 @@ from shared.firestore import paths
 from shared.firestore.client import Database
 from shared.operations import Merge, Write
 from shared.worker import Run
-
-_QR_SCALE: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +43,8 @@ def letter_of(receipt: Receipt) -> Letter:
         receipt.to,
         f"Your tickets: order {receipt.order.order_number}",
         {"receipt": receipt},
-        [*map(_qr_code, receipt.batches), *_invitations(receipt.batches)],
+        [*(qr_code(batch.rager, batch.content_id) for batch in receipt.batches), *_invitations(receipt.batches)],
     )
-
-
-def _qr_code(batch: Batch) -> resend.Attachment:
-    image = io.BytesIO()
-    segno.make(f"rtk:{batch.rager.ticket_token}", error="m").save(image, kind="png", scale=_QR_SCALE)
-    return attachment(f"{batch.content_id}.png", image.getvalue(), "image/png", batch.content_id)
 
 
 def _invitations(batches: Sequence[Batch]) -> Sequence[resend.Attachment]:
