@@ -22,6 +22,7 @@ from shared.http import Routes
 from shared.id_tokens import IdTokens, SigningKeys
 from shared.metrics import HTTP_METRICS, REGISTRY, HttpMetrics
 from shared.middleware import MIDDLEWARES, stamp
+from shared.rate_limits import rate_limits
 from shared.readiness import READINESS, Check, Readiness
 
 __all__ = ["HTTP_METRICS", "ID_TOKENS", "READINESS", "REGISTRY", "SETTINGS", "create_app", "run", "serve"]
@@ -61,7 +62,7 @@ def create_app(
     app[IS_ADMIN_UID] = is_admin_uid
     app[OPEN_HANDLERS] = frozenset(_register(app, routes, service, {"ok": True, **(health or {})}))
     app.on_response_prepare.append(stamp)
-    app.cleanup_ctx.extend([_id_tokens, metrics.loop_lag, *contexts])
+    app.cleanup_ctx.extend([_id_tokens, metrics.loop_lag, rate_limits, *contexts])
     return app
 
 

@@ -34,6 +34,12 @@ class Settings(BaseSettings):
     max_tickets_per_item: Annotated[int, Field(ge=1, le=500)] = DEFAULT_MAX_TICKETS_PER_ITEM
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
 
+    rate_limits: bool = True
+    rate_limit_storage_uri: SecretStr | None = None
+    """``redis://...`` or ``rediss://...``, where replicas count together; each process for itself without one."""
+    trusted_proxy_hops: Annotated[int, Field(ge=0, le=10)] = 0
+    """How many proxies of ours append to X-Forwarded-For before a request reaches the service."""
+
     job_poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 15.0
     """How long one look around for jobs that other processes left behind takes."""
 
@@ -55,6 +61,13 @@ class Settings(BaseSettings):
             "is not set: give the key that the proxies send as x-proxy-key (several, comma separated, while one is"
             " being rotated), or set ALLOW_NO_PROXY_KEY=1 to serve without one",
         )
+
+    @field_validator("rate_limit_storage_uri")
+    @classmethod
+    def _redis_uri(cls, uri: SecretStr | None) -> SecretStr | None:
+        if uri is None or uri.get_secret_value().startswith(("redis://", "rediss://")):
+            return uri
+        raise PydanticCustomError("rate_limit_storage_uri", "must begin with redis:// or rediss://")
 
     @property
     def proxy_keys(self) -> tuple[str, ...]:

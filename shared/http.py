@@ -18,9 +18,10 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
-from shared import auth
+from shared import auth, rate_limits
 from shared.config import SETTINGS
 from shared.errors import BadRequest, Refusal
+from shared.rate_limits import Limit
 from shared.schemas import Caller
 
 B = TypeVar("B", bound=BaseModel)
@@ -44,7 +45,8 @@ class Options(TypedDict, total=False):
     """What a route may say besides its models.
 
     admin: needs an admin (``shared.auth``). proxy_key: False opens the route to requests without the key.
-    refusals: the refusal classes it may answer with, for the documentation. status: of a success.
+    refusals: the refusal classes it may answer with, for the documentation. limits: how often it may be asked
+    (``shared.rate_limits``), counted once the request is understood. status: of a success.
     nulls: send keys that are null instead of leaving them out. summary: its line in the documentation, by default
     the first line of the handler's docstring.
     """
@@ -52,6 +54,7 @@ class Options(TypedDict, total=False):
     admin: bool
     proxy_key: bool
     refusals: Sequence[type[Refusal]]
+    limits: Sequence[Limit]
     status: int
     nulls: bool
     summary: str
@@ -127,6 +130,7 @@ class Routes:
             async def endpoint(request: web.Request) -> web.StreamResponse:
                 if options.get("admin"):
                     await auth.require_admin(request)
+                await rate_limits.check(request, None, options.get("limits", ()))
                 return await function(request)
 
             self._routes.append(Route(method, path, endpoint, None, None, options, function.__doc__ or ""))
@@ -138,15 +142,18 @@ class Routes:
 def _endpoint(function: Callable[..., Awaitable[R]], body: type[BaseModel] | None, options: Options) -> Handler:
     uid_fields = caller_fields(body) if body else ()
     admin, status, nulls = options.get("admin", False), options.get("status", 200), options.get("nulls", False)
+    limits = options.get("limits", ())
 
     async def endpoint(request: web.Request) -> web.Response:
         if admin:
             await auth.require_admin(request)
         if body is None:
+            await rate_limits.check(request, None, limits)
             return render(await function(request), status=status, nulls=nulls)
         parsed = await parse(request, body)
         if uid_fields:
             await auth.require_own_uid(request, (getattr(parsed, name) for name in uid_fields))
+        await rate_limits.check(request, parsed, limits)
         return render(await function(request, parsed), status=status, nulls=nulls)
 
     return endpoint

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from shared.auth import InvalidProxyKey, NotAdmin, TokenMissing, UidMismatch
-from shared.errors import Refusal, TooLarge
+from shared.errors import Refusal, TooLarge, TooManyRequests
 from shared.http import READ_METHODS, InvalidRequest, MalformedJson, Route, caller_fields
 from shared.id_tokens import TokenInvalid
 
@@ -179,5 +179,6 @@ def _always(route: Route) -> list[type[Refusal]]:
         found += [MalformedJson, TooLarge]
     found += [InvalidProxyKey] if route.proxy_key else []
     found += [TokenMissing, TokenInvalid, NotAdmin] if route.admin else []
+    found += [TooManyRequests] if route.options.get("limits") else []
     found += [TokenInvalid, UidMismatch] if route.body and caller_fields(route.body) else []
     return [*found, Refusal]

@@ -93,6 +93,7 @@ def service_environment(addresses: Addresses) -> dict[str, str]:
         "STRIPE_API_BASE": addresses.url("stripe"),
         "RESEND_API_KEY": "re_local",
         "RESEND_API_URL": addresses.url("mailbox"),
+        "TRUSTED_PROXY_HOPS": "1",  # the gateway
         "DRAIN_SECONDS": "0",  # the gateway has stopped by then: nobody needs to be told first
         "SHUTDOWN_TIMEOUT_SECONDS": "10",
     }

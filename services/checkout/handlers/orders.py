@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from services.checkout import orders, pricing
+from services.checkout import limits, orders, pricing
 from services.checkout.buyers import PaymentOwnerMismatch
 from services.checkout.customers import Register, Registration
 from services.checkout.metrics import CHECKOUT_METRICS
@@ -48,6 +48,7 @@ def _idempotency_key(request: web.Request) -> str | None:
     "/create-payment-intent",
     CreatePaymentIntent,
     PaymentIntentCreated,
+    limits=limits.START_PAYMENT,
     refusals=[
         *PRICING_REFUSALS, pricing.SoldOut, UnsupportedCurrency, PaymentRefused, IdempotencyConflict, StripeDisabled
     ],
@@ -71,7 +72,9 @@ async def create_payment_intent(request: web.Request, asked: CreatePaymentIntent
     )
 
 
-@routes.post("/create-customer", CreateCustomer, CustomerCreated, refusals=[StripeDisabled])
+@routes.post(
+    "/create-customer", CreateCustomer, CustomerCreated, limits=limits.CREATE_CUSTOMER, refusals=[StripeDisabled]
+)
 async def create_customer(request: web.Request, asked: CreateCustomer) -> CustomerCreated:
     """The Stripe customer of an account, made on first need."""
     app = request.app
@@ -87,6 +90,7 @@ async def create_customer(request: web.Request, asked: CreateCustomer) -> Custom
     "/finalize-order",
     FinalizeOrder,
     OrderFinalized,
+    limits=limits.FINALIZE,
     refusals=[
         InvalidPaymentIntent, PaymentOwnerMismatch, orders.PaymentNotSucceeded, orders.CartMismatch, StripeDisabled
     ],
