@@ -34,7 +34,7 @@ class _Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Need:
-    """What one term of a query asks of the indexes; ``ending`` is the order, up to and with the name."""
+    """What one term of a query asks of the indexes; ``ending`` is the order, and the name in it."""
 
     collection: str
     scope: QueryScope
@@ -69,18 +69,15 @@ def _need(query: Query, collection: str, term: Sequence[FieldFilter], aggregated
 
 
 def _ending(query: Query, equalities: frozenset[str], aggregated: Sequence[str]) -> Iterator[_Wanted]:
-    name = _Wanted(NAME, None if aggregated else "ASCENDING")
-    ordered: set[str] = set()
+    ordered = {render_field_path(order.field) for order in query.orders}
+    summed = [_Wanted(path, None) for path in aggregated if path not in ordered | equalities]
     for order in query.orders:
         path, mode = render_field_path(order.field), _mode(order.descending)
         if path == NAME:
-            name = _Wanted(NAME, None if aggregated else mode)
-            break  # nothing is left to be ordered behind it
-        if path not in equalities:
-            ordered.add(path)
+            yield from summed
+            yield _Wanted(NAME, None if aggregated else mode)
+        elif path not in equalities:
             yield _Wanted(path, mode)
-    yield from (_Wanted(path, None) for path in aggregated if path not in ordered | equalities | {NAME})
-    yield name
 
 
 def _mode(descending: bool) -> Mode:

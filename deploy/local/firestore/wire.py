@@ -97,7 +97,6 @@ def encode_value(value: Value, into: Message) -> None:  # noqa: C901, PLR0912  o
         case GeoPoint():
             into.geo_point_value.latitude = value.latitude
             into.geo_point_value.longitude = value.longitude
-            into.geo_point_value.SetInParent()  # a point at 0, 0 has no field to set it
         case Vector():
             _encode_vector(value, into.map_value.fields)
 
@@ -115,7 +114,6 @@ def decode_timestamp(message: TimestampPb) -> Timestamp:
 def encode_timestamp(timestamp: Timestamp, into: TimestampPb) -> None:
     into.seconds, micros = divmod(timestamp.micros, _MICROS)
     into.nanos = micros * 1000
-    into.SetInParent()  # the epoch itself has no field to set it
 
 
 def _decode_map(fields: Message) -> Value:

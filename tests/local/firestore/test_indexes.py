@@ -151,7 +151,7 @@ def test_a_field_that_is_exempt_from_indexing_cannot_be_queried(tmp_path: Path) 
     check_indexes(ask(by("mm")), known)
 
 
-@pytest.mark.parametrize("query", [ask(None, "-__name__"), ask(None, "a -__name__")])
+@pytest.mark.parametrize("query", [ask(None, "-__name__"), ask(None, "a -__name__"), ask(None, "__name__ a")])
 def test_an_order_that_no_index_can_have_is_refused_with_a_way_out(query: Query) -> None:
     assert "order by __name__" in refusal(query, IndexDefinitions())
 
