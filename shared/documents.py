@@ -21,6 +21,19 @@ def cents(value: Value) -> int:
         raise ValueError(value) from error
 
 
+def exact(value: Value) -> Decimal:
+    """A finite number as it was written, also one stored as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError(value)
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation as error:
+        raise ValueError(value) from error
+    if not number.is_finite():
+        raise ValueError(value)
+    return number
+
+
 def _map(value: Value) -> Mapping[str, Value]:
     if isinstance(value, Mapping):
         return value
@@ -252,6 +265,8 @@ class PendingOrder(Record):
     currency: str = stored("currency", text, "usd")
     items: tuple[OrderItem, ...] = stored("items", listed(OrderItem.of_fields), ())
     promo_code: str | None = stored("promoCode", text, None)
+    promo_path: str | None = stored("promoPath", text, None)
+    """Where the code's document is."""
     discount_cents: int = stored("discountCents", whole, 0)
     address_details: Mapping[str, Value] | None = stored("addressDetails", _map, None)
     status: str = stored("status", text, "pending")
@@ -273,6 +288,8 @@ class Hold(Record):
     items: tuple[HeldItem, ...] = stored("items", listed(HeldItem.of_fields), ())
     event_ids: tuple[str, ...] = stored("eventIds", _texts, ())
     """The events of the items, to find the holds of an event."""
+    promo_path: str | None = stored("promoPath", text, None)
+    """The promo code of which one use is set aside too."""
     created_at: datetime | None = stored("createdAt", moment, None)
     expires_at: datetime | None = stored("expiresAt", moment, None)
     released_at: datetime | None = stored("releasedAt", moment, None)
@@ -349,6 +366,8 @@ class Fulfillment(Record):
     details: tuple[FulfilledItem, ...] = stored("details", listed(FulfilledItem.of_fields), ())
     errors: tuple[FailedItem, ...] = stored("errors", listed(FailedItem.of_fields), ())
     items: tuple[OrderItem, ...] = stored("items", listed(OrderItem.of_fields), ())
+    promo_code: str | None = stored("promoCode", text, None)
+    discount_cents: int = stored("discountCents", whole, 0)
     attempts: int = stored("attempts", whole, 0)
     created_at: datetime | None = stored("createdAt", moment, None)
     completed_at: datetime | None = stored("completedAt", moment, None)
@@ -365,6 +384,8 @@ class Purchase(Record):
 
     user_id: str | None = stored("firebaseId", text, None)
     email: str | None = stored("email", text, None)
+    email_lower: str | None = stored("emailLower", text, None)
+    """For a search by address: people do not type theirs the same way every time."""
     order_number: str = stored("orderNumber", text, "")
     payment_intent_id: str = stored("paymentIntentId", text, "")
     amount: int = stored("amount", whole, 0)
@@ -373,6 +394,34 @@ class Purchase(Record):
     status: str = stored("status", text, "")
     address_details: Mapping[str, Value] | None = stored("addressDetails", _map, None)
     date_time: datetime | None = stored("dateTime", moment, None)
+
+
+@dataclass(frozen=True, slots=True)
+class PromoCode(Record):
+    """A discount, at ``promoCodes/{code}`` or ``promoterCodes/{code}``, the code in capitals."""
+
+    display_code: str | None = stored("displayCode", text, None)
+    """The code as it is advertised."""
+    type: str = stored("type", text, "")
+    """percentage or fixed."""
+    value: Decimal = stored("value", exact, Decimal(0))
+    """Percent, or dollars."""
+    active: bool = stored("active", flag, True)
+    expires_at: datetime | None = stored("expiresAt", moment, None)
+    max_uses: int | None = stored("maxUses", whole, None)
+    uses: int = stored("uses", whole, 0)
+    """Fulfilled orders that had it."""
+    reserved: int = stored("reservedUses", whole, 0)
+    """Uses set aside for payments under way; only counted where there is a maximum."""
+    minimum_cents: int = stored("minimumTotal", cents, 0)
+
+    @property
+    def shown(self) -> str:
+        return self.display_code or self.id
+
+    @property
+    def exhausted(self) -> bool:
+        return self.max_uses is not None and self.uses + self.reserved >= self.max_uses
 
 
 @dataclass(frozen=True, slots=True)

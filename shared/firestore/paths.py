@@ -67,6 +67,11 @@ def pending_order(payment_intent_id: str) -> str:
     return f"pendingOrders/{payment_intent_id}"
 
 
+def promo_codes(code: str) -> tuple[str, str]:
+    """Where a code's document can be, the first that exists counts."""
+    return f"promoCodes/{code}", f"promoterCodes/{code}"
+
+
 def purchase(order_number: str) -> str:
     return f"purchases/{order_number}"
 
