@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final
 
 from deploy.local.firestore.clock import Clock
 from deploy.local.firestore.commits import KEPT_MICROS, Commits, Committed
@@ -14,22 +13,20 @@ from deploy.local.firestore.query import Scope
 from deploy.local.firestore.readers import Moment, Readers
 from deploy.local.firestore.storage import Storage
 from deploy.local.firestore.tables import Tables
-from deploy.local.firestore.transactions import Outcome, Transaction, Transactions
+from deploy.local.firestore.transactions import Outcome, Patience, Transaction, Transactions
 from deploy.local.firestore.writes import Write
-
-LOCK_PATIENCE_SECONDS: Final = 20.0
 
 
 class Engine:
     """Lives on one event loop, from construction to ``stop``."""
 
-    def __init__(self, data_dir: Path | None, *, lock_patience: float = LOCK_PATIENCE_SECONDS) -> None:
+    def __init__(self, data_dir: Path | None, patience: Patience = Patience()) -> None:  # noqa: B008  it is frozen
         self._storage = Storage(data_dir)
         tables = Tables(self._storage.writer)
         self.clock = Clock(tables.last_commit())
         self.listeners: list[Callable[[Committed], None]] = []
-        self.locks = Locks(lock_patience)
-        self.transactions = Transactions(self.locks)
+        self.locks = Locks(patience.lock)
+        self.transactions = Transactions(self.locks, patience)
         self._commits = Commits(tables, self.clock, self._announce)
         self.readers = Readers(self._storage)
 

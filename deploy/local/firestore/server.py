@@ -15,6 +15,7 @@ from deploy.local.firestore.index_file import load_indexes
 from deploy.local.firestore.listen import Listeners
 from deploy.local.firestore.query_servicer import QueryServicer
 from deploy.local.firestore.servicer import Servicer
+from deploy.local.firestore.transactions import Patience
 from deploy.local.firestore.wire import Message
 
 SERVICE: Final = "google.firestore.v1.Firestore"
@@ -42,7 +43,9 @@ class EmbeddedFirestore:
         port: int = 0,
         interface: str = "127.0.0.1",
         indexes: Path | None = None,
+        patience: Patience = Patience(),  # noqa: B008  it is frozen
     ) -> None:
+        self._patience = patience
         self._data_dir = data_dir
         self._address = f"{interface}:{port}"
         self._indexes = load_indexes(indexes) if indexes else None
@@ -52,7 +55,7 @@ class EmbeddedFirestore:
         self._server = grpc.aio.server(options=_OPTIONS)
         port = self._server.add_insecure_port(self._address)  # first: it fails where the port is taken
         self.host = f"{self._address.rpartition(':')[0]}:{port}"
-        self._engine = Engine(self._data_dir)
+        self._engine = Engine(self._data_dir, self._patience)
         servicer, queries = Servicer(self._engine, self.faults), QueryServicer(self._engine, self._indexes)
         listeners = Listeners(self._engine, self._indexes)
         lose = self._engine.transactions.lose

@@ -12,10 +12,16 @@ from typing import Final
 from deploy.local.firestore.errors import Aborted, InvalidArgument
 from deploy.local.firestore.locks import TOO_MUCH_CONTENTION, Locks, Owner
 
-IDLE_SECONDS: Final = 60.0
-TOTAL_SECONDS: Final = 270.0
-_SWEEP_SECONDS: Final = 1.0
 _REMEMBERED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds: how long one wait for a lock may last, how long a transaction may be idle, and alive. As production."""
+
+    lock: float = 20.0
+    idle: float = 60.0
+    total: float = 270.0
 
 
 @dataclass(slots=True, eq=False)
@@ -30,8 +36,9 @@ class Transaction:
     touched: float
     busy: int = 0
 
-    def expired(self, now: float) -> bool:
-        return not self.busy and (now - self.touched > IDLE_SECONDS or now - self.started > TOTAL_SECONDS)
+    def expires_at(self, patience: Patience) -> float:
+        end = self.started + patience.total
+        return end if self.busy else min(end, self.touched + patience.idle)
 
 
 class Outcome(Enum):
@@ -49,17 +56,20 @@ class _Past:
 
 
 class Transactions:
-    def __init__(self, locks: Locks) -> None:
+    def __init__(self, locks: Locks, patience: Patience) -> None:
         self._locks = locks
+        self._patience = patience
         self._live: dict[bytes, Transaction] = {}
         self._past: OrderedDict[bytes, _Past] = OrderedDict()
         self._ages = 0
         self._sweep: asyncio.TimerHandle | None = None
 
     def begin(self, database: str, *, read_at: int | None = None, retry_of: bytes = b"") -> Transaction:
-        """A retry ends the attempt before it and keeps its age, so that it wins against those who came later."""
+        """A retry keeps the age of its first attempt, so that it wins against those who came later.
+
+        What it retries may be alive: the Python client's decorator, shared by concurrent callers, mixes their ids up.
+        """
         now = asyncio.get_running_loop().time()
-        self.lose(retry_of)
         past = self._past.get(retry_of)
         owner = Owner(past.age if past else self.next_age())
         transaction = Transaction(secrets.token_bytes(16), database, owner, read_at, now, now)
@@ -125,13 +135,14 @@ class Transactions:
             self._sweep.cancel()
 
     def _watch(self) -> None:
-        if self._sweep is None:
-            self._sweep = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._end_expired)
+        """Wake up when the next one expires, if nobody touches it until then."""
+        if self._sweep is None and self._live:
+            next_end = min(each.expires_at(self._patience) for each in self._live.values())
+            self._sweep = asyncio.get_running_loop().call_at(next_end, self._end_expired)
 
     def _end_expired(self) -> None:
         self._sweep = None
         now = asyncio.get_running_loop().time()
-        for transaction in [each for each in self._live.values() if each.expired(now)]:
+        for transaction in [each for each in self._live.values() if each.expires_at(self._patience) <= now]:
             self.end(transaction, Outcome.EXPIRED)
-        if self._live:
-            self._watch()
+        self._watch()

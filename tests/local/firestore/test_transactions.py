@@ -20,6 +20,8 @@ from google.cloud.firestore_v1 import (
 from google.cloud.firestore_v1.types import common, firestore
 
 from deploy.local.firestore.server import EmbeddedFirestore
+from deploy.local.firestore.transactions import Patience
+from tests.support.firestore_process import connected
 
 DATABASE = "projects/demo-test/databases/(default)"
 T = TypeVar("T")
@@ -264,3 +266,23 @@ async def test_random_transfers_keep_their_sum(client: AsyncClient) -> None:
     await asyncio.gather(*(worker() for _ in range(8)))
     balances = [(await account.get()).get("balance") for account in accounts]
     assert sum(balances) == 500
+
+
+@pytest.mark.parametrize("patience", [Patience(idle=0.15), Patience(total=0.15)])
+async def test_a_forgotten_transaction_expires_and_frees_what_it_read(patience: Patience) -> None:
+    async with EmbeddedFirestore(patience=patience) as server, connected(server.host) as client:
+        reference = client.document("c/a")
+        transaction = await begun(client)
+        await reference.get(transaction=transaction)
+        writing = await blocked(reference.set({}))
+        await asyncio.wait_for(writing, timeout=2)
+        with pytest.raises(exceptions.InvalidArgument, match="expired"):
+            await transaction._commit()
+
+
+async def test_waiting_for_a_lock_ends_with_aborted() -> None:
+    async with EmbeddedFirestore(patience=Patience(lock=0.05)) as server, connected(server.host) as client:
+        transaction = await begun(client)
+        await client.document("c/a").get(transaction=transaction)
+        with pytest.raises(exceptions.Aborted):
+            await client.document("c/a").set({}, retry=None)
