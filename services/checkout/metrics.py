@@ -3,7 +3,7 @@
 from typing import Final
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class CheckoutMetrics:
@@ -14,7 +14,22 @@ class CheckoutMetrics:
         self.orders = Counter(
             "checkout_orders", "Orders finalized, by what came of them", ["status", "replayed"], registry=registry
         )
+        self.webhooks = Counter(
+            "checkout_webhook_events",
+            "Events of Stripe's, by type and what became of them",
+            ["type", "outcome"],
+            registry=registry,
+        )
+        self.paid_unfulfilled = Gauge(
+            "checkout_paid_unfulfilled", "Payments with neither tickets nor a refund on its way", registry=registry
+        )
+        self.paid_unfulfilled_seconds = Gauge(
+            "checkout_paid_unfulfilled_oldest_seconds", "Age of the oldest of them", registry=registry
+        )
         self.tickets = Counter("checkout_tickets", "Tickets created", registry=registry)
+        self.transfers = Counter(
+            "checkout_transfers", "Transfers, by what became of them", ["outcome"], registry=registry
+        )
 
 
 CHECKOUT_METRICS: Final = web.AppKey("checkout_metrics", CheckoutMetrics)
