@@ -64,15 +64,16 @@ async def backfill(
     dry_run: bool,
     cursor: str | None = None,
     seconds: float = SECONDS,
+    page_size: int = PAGE,
 ) -> Backfilled:
     """From ``cursor`` (a rager id) to the end, or as far as it comes in ``seconds``; at least one page."""
     until, done = time.monotonic() + seconds, Backfilled(cursor=cursor)
-    ragers = Query(paths.ragers(event_id), select=_FIELDS, limit=PAGE)
+    ragers = Query(paths.ragers(event_id), select=_FIELDS, limit=page_size)
     while True:
         start = Document(paths.rager(event_id, done.cursor), {}) if done.cursor else None
         page = await database.query(ragers.after(start) if start else ragers)
         await _page(database, committer, page, done, dry_run=dry_run)
-        done.cursor = page[-1].id if len(page) == PAGE else None
+        done.cursor = page[-1].id if len(page) == page_size else None
         if done.cursor is None or time.monotonic() >= until:
             return done
 

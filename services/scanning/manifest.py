@@ -120,8 +120,8 @@ def entry(rager: Rager) -> Entry | None:
     )
 
 
-def query(event_id: str, cursor: Cursor) -> Query:
-    listed = Query(paths.ragers(event_id), select=_FIELDS, limit=PAGE)
+def query(event_id: str, cursor: Cursor, size: int) -> Query:
+    listed = Query(paths.ragers(event_id), select=_FIELDS, limit=size)
     if cursor.since is not None:
         listed = replace(listed, where=[(_UPDATED, ">=", cursor.since)], order_by=(_UPDATED,))
     if cursor.after is None:
@@ -129,14 +129,14 @@ def query(event_id: str, cursor: Cursor) -> Query:
     return listed.after(Document(paths.rager(event_id, cursor.after), {_UPDATED: cursor.after_at}))
 
 
-async def page(database: Database, event_id: str, since: str | None, now: datetime) -> Page:
+async def page(database: Database, event_id: str, since: str | None, now: datetime, size: int = PAGE) -> Page:
     """One query. Raises InvalidCursor."""
     cursor = Cursor.parse(since) if since else Cursor()
     cursor = replace(cursor, started=cursor.started or now)
-    found = await database.query(query(event_id, cursor))
+    found = await database.query(query(event_id, cursor, size))
     ragers = [rager for document in found if (rager := Rager.of(document))]
     entries = [told for rager in ragers if (told := entry(rager))]
-    if len(found) < PAGE:
+    if len(found) < size:
         return Page(entries, Cursor(since=(cursor.started or now) - OVERLAP), more=False)
     last = ragers[-1]
     at = last.updated_at if cursor.since else None

@@ -71,11 +71,12 @@ async def reconcile(
     dry_run: bool,
     scheduled: bool = False,
     progress: Progress = lambda _: None,
+    page_size: int = PAGE,
 ) -> ReconcileRun:
     """The run as it is recorded; a dry run is not, and writes nothing at all."""
     started, clock, tally = datetime.now(UTC), time.perf_counter(), _Tally()
     suspects: list[str] = []
-    async for compared in _compared(database, event_id, progress):
+    async for compared in _compared(database, event_id, progress, page_size):
         tally.processed += 1
         if not agree(compared):
             suspects.append(compared.user_id)
@@ -137,9 +138,9 @@ async def _observe(database: Database, event_id: str, user_id: str) -> Observed:
     return Observed(user_id, summary, [document.id for document in await database.query(query)])
 
 
-async def _compared(database: Database, event_id: str, progress: Progress) -> AsyncIterator[RepairedSummary]:
+async def _compared(database: Database, event_id: str, progress: Progress, size: int) -> AsyncIterator[RepairedSummary]:
     """Every user with ragers or a summary, with what the summary says and should say, in the order of their ids."""
-    sums, summaries = _sums(database, event_id, progress), _summaries(database, event_id)
+    sums, summaries = _sums(database, event_id, progress, size), _summaries(database, event_id, size)
     user, summary = await anext(sums, None), await anext(summaries, None)
     while user or summary:
         user_id = min(key for key in (user and user[0], summary and summary.id) if key)
@@ -150,11 +151,13 @@ async def _compared(database: Database, event_id: str, progress: Progress) -> As
         summary = await anext(summaries, None) if theirs else summary
 
 
-async def _sums(database: Database, event_id: str, progress: Progress) -> AsyncIterator[tuple[str, UserSums]]:
+async def _sums(
+    database: Database, event_id: str, progress: Progress, size: int
+) -> AsyncIterator[tuple[str, UserSums]]:
     """What each user's summary should say. Guests, who have none, are passed over."""
     ragers = Query(paths.ragers(event_id), where=[(_HOLDER, ">", "")], order_by=(_HOLDER,), select=_FIELDS)
     user_id, right = "", UserSums()
-    async for page in database.pages(ragers, PAGE):
+    async for page in database.pages(ragers, size):
         progress(len(page))
         for rager in filter(None, map(Rager.of, page)):
             if rager.user_id != user_id:
@@ -167,7 +170,7 @@ async def _sums(database: Database, event_id: str, progress: Progress) -> AsyncI
         yield user_id, right
 
 
-async def _summaries(database: Database, event_id: str) -> AsyncIterator[Summary]:
-    async for page in database.pages(Query(paths.summaries(event_id)), PAGE):
+async def _summaries(database: Database, event_id: str, size: int) -> AsyncIterator[Summary]:
+    async for page in database.pages(Query(paths.summaries(event_id)), size):
         for summary in filter(None, map(Summary.of, page)):
             yield summary
