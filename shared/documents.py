@@ -243,6 +243,8 @@ class FulfilledItem(Embedded):
     qty: int = stored("qty", whole, 0)
     new_qty: int = stored("newQty", whole, 0)
     """Tickets left for the event after this item."""
+    amount: int | None = stored("amount", whole, None)
+    """What the item contributed to the payment, in minor units; older entries do not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +270,8 @@ class PendingOrder(Record):
     promo_path: str | None = stored("promoPath", text, None)
     """Where the code's document is."""
     discount_cents: int = stored("discountCents", whole, 0)
+    idempotency_key: str | None = stored("idempotencyKey", text, None)
+    """What the browser called its attempt to pay."""
     address_details: Mapping[str, Value] | None = stored("addressDetails", _map, None)
     status: str = stored("status", text, "pending")
     created_at: datetime | None = stored("createdAt", moment, None)

@@ -1,7 +1,7 @@
 """Who buys: an account or a guest, never both."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from services.checkout.payments import Payment
 from shared.errors import Forbidden
@@ -22,6 +22,12 @@ class Buyer:
     guest_email: str | None
     email: str | None
     name: str | None
+
+    @classmethod
+    def of(cls, payment: Payment) -> Self:
+        """The buyer as the payment remembers them."""
+        guest = payment.metadata.get(_GUEST)
+        return cls(payment.metadata.get(_USER), guest, payment.receipt_email or guest, None)
 
     def metadata(self) -> dict[str, str]:
         """How a PaymentIntent remembers whose it is."""

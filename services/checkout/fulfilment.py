@@ -3,24 +3,29 @@
 import base64
 import hashlib
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Self
 
+from services.checkout.batches import credited, issued
 from services.checkout.buyers import Buyer
+from services.checkout.pricing import shares
+from services.checkout.refund_rules import requested, total_after
 from shared.documents import (
     AdminAlert,
     Event,
     FailedItem,
     FulfilledItem,
     Fulfillment,
+    Hold,
     OrderItem,
     PendingOrder,
     Purchase,
     Rager,
-    Summary,
-    TicketToken,
+    Refund,
+    RefundTotal,
 )
 from shared.firestore import paths
 from shared.jobs import enqueue
@@ -57,12 +62,19 @@ class PaidOrder:
     currency: str
     items: Sequence[OrderItem]
     address: Mapping[str, Value] | None = None
+    refunded: int = 0
+    """What has gone back already, in Stripe's dashboard."""
 
     @property
     def number(self) -> str:
         """The order's number, which follows from the payment, so that every attempt at it gives the same."""
         digest = hashlib.sha256(self.payment_intent_id.encode()).digest()
         return "ORD-" + base64.b32encode(digest)[:12].decode()
+
+    @property
+    def returned(self) -> bool:
+        """Whether the whole payment has gone back already, so that there is nothing to be had for it."""
+        return 0 < self.amount <= self.refunded
 
     @property
     def receipt_to(self) -> str | None:
@@ -79,24 +91,46 @@ class Fulfilled:
 
 @dataclass(slots=True)
 class _Tally:
-    """What is left of each event while the items of an order are gone through."""
+    """What is left of each event, its hold included, while the items of an order are gone through."""
 
     events: Mapping[str, Event | None]
+    hold: Hold | None
     left: dict[str, int] = field(init=False)
     details: list[FulfilledItem] = field(default_factory=list)
     errors: list[FailedItem] = field(default_factory=list)
+    unpaid: list[int] = field(default_factory=list)
+    """Which items' money has to go back, by their place in the order."""
     writes: list[Write] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.left = {event_id: event.quantity for event_id, event in self.events.items() if event}
+        self.left = {
+            event_id: event.quantity + self._held(event_id) for event_id, event in self.events.items() if event
+        }
 
-    def refuse(self, item: OrderItem, code: str, message: str) -> None:
+    def _held(self, event_id: str) -> int:
+        return self.hold.quantity_of(event_id) if self.hold else 0
+
+    def refuse(self, place: int, item: OrderItem, code: str, message: str) -> None:
         self.errors.append(FailedItem(item.event_id, item.quantity, code, message))
+        self.unpaid.append(place)
+
+    def inventory(self) -> Iterator[Write]:
+        """What the events have left now: what is sold is taken, and what was held for it is given back."""
+        sold = Counter[str]()
+        for detail in self.details:
+            sold[detail.event_id] += detail.qty
+        for event_id, event in self.events.items():
+            if event is not None and (change := self._held(event_id) - sold[event_id]):
+                yield Merge(event.path, Event.patch(quantity=Increment(change)))
+        if self.hold and self.hold.status == "held":
+            yield Merge(self.hold.path, Hold.patch(status="consumed" if self.details else "released"))
 
 
 @dataclass(frozen=True, slots=True)
 class FulfilOrder:
-    """Ledger, inventory, ragers, tokens, summaries, purchases and the receipt's job, in one commit."""
+    """Ledger, inventory, hold, ragers, tokens, summaries, purchases, refunds of what is not to be had, and the jobs
+    that tell the buyer and Stripe, in one commit.
+    """
 
     order: PaidOrder
     tickets: Sequence[NewTickets]
@@ -115,32 +149,51 @@ class FulfilOrder:
     def _pending_path(self) -> str:
         return paths.pending_order(self.order.payment_intent_id)
 
+    @property
+    def _hold_path(self) -> str:
+        return paths.hold(self.order.payment_intent_id)
+
     def reads(self) -> Sequence[str]:
         events = (paths.event(item.event_id) for item in self.order.items)
-        return (self._ledger_path, self._pending_path, *events)
+        return (self._ledger_path, self._pending_path, self._hold_path, *events)
 
     def decide(self, docs: Documents) -> Decision[Fulfilled]:
         earlier = Fulfillment.of(docs[self._ledger_path])
         if earlier is not None and earlier.status in SETTLED:
-            return Decision(Fulfilled(earlier, replayed=True))
-        tally = _Tally({item.event_id: Event.of(docs[paths.event(item.event_id)]) for item in self.order.items})
-        for item, tickets in zip(self.order.items, self.tickets, strict=True):
-            self._fulfil(item, tickets, tally)
-        ledger = self._ledger(tally, earlier)
+            return self._replay(earlier)
+        events = {item.event_id: Event.of(docs[paths.event(item.event_id)]) for item in self.order.items}
+        tally = _Tally(events, Hold.of(docs[self._hold_path]))
+        for place, (item, tickets) in enumerate(zip(self.order.items, self.tickets, strict=True)):
+            self._fulfil(place, item, tickets, tally)
+        refunds = () if self.order.returned else self._refunds(tally)
+        ledger = self._ledger(tally, refunds, earlier)
         pending = docs[self._pending_path].exists
-        return Decision(Fulfilled(ledger), (*tally.writes, *self._records(ledger, pending=pending)))
+        records = self._records(ledger, refunds, pending=pending)
+        return Decision(Fulfilled(ledger), (*tally.inventory(), *tally.writes, *records))
 
-    def _fulfil(self, item: OrderItem, tickets: NewTickets, tally: _Tally) -> None:
-        event = tally.events[item.event_id]
-        if event is None:
-            tally.refuse(item, "unknown_event", "The event does not exist.")
+    def _replay(self, ledger: Fulfillment) -> Decision[Fulfilled]:
+        """The order as it was fulfilled. Whoever came first may not have known where to send the receipt."""
+        to = self.order.receipt_to
+        if to is None or not ledger.details or ledger.user_email or ledger.email:
+            return Decision(Fulfilled(ledger, replayed=True))
+        known = replace(ledger, user_email=to)
+        writes = (Merge(ledger.path, Fulfillment.patch(user_email=to)), self._receipt())
+        return Decision(Fulfilled(known, replayed=True), writes)
+
+    def _fulfil(self, place: int, item: OrderItem, tickets: NewTickets, tally: _Tally) -> None:
+        if self.order.returned:
+            tally.refuse(place, item, "refunded", "The payment had been refunded.")
+            return
+        if tally.events[item.event_id] is None:
+            tally.refuse(place, item, "unknown_event", "The event does not exist.")
             return
         left = tally.left[item.event_id] - item.quantity
         if left < 0:
-            tally.refuse(item, "sold_out", f"{max(0, left + item.quantity)} tickets were left.")
+            tally.refuse(place, item, "sold_out", f"{max(0, left + item.quantity)} tickets were left.")
             return
         tally.left[item.event_id] = left
-        tally.details.append(FulfilledItem(item.event_id, tickets.rager_id, item.quantity, left))
+        owed = shares(self.order.items, self.order.amount)[place]
+        tally.details.append(FulfilledItem(item.event_id, tickets.rager_id, item.quantity, left, owed))
         tally.writes.extend(self._batch(item, tickets))
 
     def _batch(self, item: OrderItem, tickets: NewTickets) -> Iterator[Write]:
@@ -156,27 +209,37 @@ class FulfilOrder:
             purchase_date=self.now,
             order_number=self.order.number,
             payment_intent_id=self.order.payment_intent_id,
+            updated_at=self.now,
         )
-        token = TicketToken(paths.ticket_token(tickets.token), item.event_id, tickets.rager_id, self.now)
-        yield Merge(paths.event(item.event_id), Event.patch(quantity=Increment(-item.quantity)))
-        yield Put(rager.path, rager.fields())
-        yield Put(token.path, token.fields())
+        yield from issued(rager, self.now)
         if rager.user_id:
-            yield Merge(
-                paths.summary(item.event_id, rager.user_id),
-                Summary.patch(
-                    total_tickets=Increment(item.quantity),
-                    used_count=Increment(0),
-                    last_updated=self.now,
-                    updated_at=self.now,
-                ),
-            )
+            yield credited(item.event_id, rager.user_id, item.quantity, self.now)
 
-    def _ledger(self, tally: _Tally, earlier: Fulfillment | None) -> Fulfillment:
+    def _refunds(self, tally: _Tally) -> Sequence[Refund]:
+        """One for each item that is not to be had and cost something."""
         order = self.order
+        owed = shares(order.items, order.amount)
+        return [
+            Refund(
+                path=paths.refund(order.payment_intent_id, f"item-{place}"),
+                amount=owed[place],
+                currency=order.currency,
+                automatic=True,
+                reason=error.code,
+                created_at=self.now,
+            )
+            for place, error in zip(tally.unpaid, tally.errors, strict=True)
+            if owed[place]
+        ]
+
+    def _ledger(self, tally: _Tally, refunds: Sequence[Refund], earlier: Fulfillment | None) -> Fulfillment:
+        order = self.order
+        total: RefundTotal | None = None
+        for refund in refunds:
+            total = total_after(total, refund, None)
         return Fulfillment(
             path=self._ledger_path,
-            status="failed" if not tally.details else "partial" if tally.errors else "completed",
+            status="refunded" if not tally.details else "partial" if tally.errors else "completed",
             user_id=order.buyer.user_id,
             guest_email=order.buyer.guest_email,
             email=order.buyer.email,
@@ -192,23 +255,27 @@ class FulfilOrder:
             attempts=(earlier.attempts if earlier else 0) + 1,
             created_at=(earlier.created_at if earlier else None) or self.now,
             completed_at=self.now,
+            refund=total,
             needs_admin_review=bool(tally.errors),
         )
 
-    def _records(self, ledger: Fulfillment, *, pending: bool) -> Iterator[Write]:
-        order = self.order
+    def _records(self, ledger: Fulfillment, refunds: Sequence[Refund], *, pending: bool) -> Iterator[Write]:
         yield Put(ledger.path, ledger.fields())
+        for refund in refunds:
+            yield from requested(refund, now=self.now, due=self.now)
         if pending:
             yield Merge(self._pending_path, PendingOrder.patch(status=ledger.status))
         if ledger.errors:
             alert = _alert(ledger, self.now)
             yield Put(alert.path, alert.fields())
-        if not ledger.details:
-            return
-        yield from _purchases(order, ledger, self.now)
-        if order.receipt_to:
-            payload = {"paymentIntentId": order.payment_intent_id}
-            yield enqueue(f"receipt-{order.payment_intent_id}", RECEIPT, payload, now=self.now)
+        if ledger.details:
+            yield from _purchases(self.order, ledger, self.now)
+            if self.order.receipt_to:
+                yield self._receipt()
+
+    def _receipt(self) -> Write:
+        payment = self.order.payment_intent_id
+        return enqueue(f"receipt-{payment}", RECEIPT, {"paymentIntentId": payment}, now=self.now)
 
 
 def _purchases(order: PaidOrder, ledger: Fulfillment, now: datetime) -> Iterator[Write]:

@@ -44,7 +44,7 @@ async def finalize(till: Till, asked: Finalization, now: datetime) -> Fulfilled:
     ledger_path, pending_path = paths.fulfillment(payment.id), paths.pending_order(payment.id)
     documents = await till.database.get_all([ledger_path, pending_path])
     ledger, pending = Fulfillment.of(documents[ledger_path]), PendingOrder.of(documents[pending_path])
-    if ledger is not None and ledger.status in SETTLED:
+    if ledger is not None and ledger.status in SETTLED and (ledger.user_email or not asked.user_email):
         return Fulfilled(ledger, replayed=True)
     check_paid(payment)
     items = await paid_items(till, payment, pending, asked.cart)
@@ -56,6 +56,7 @@ async def finalize(till: Till, asked: Finalization, now: datetime) -> Fulfilled:
         currency=payment.currency,
         items=items,
         address=asked.address or (pending.address_details if pending else None),
+        refunded=payment.refunded,
     )
     return await till.committer.run(FulfilOrder(order, [NewTickets.draw() for _ in items], now))
 

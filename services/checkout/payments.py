@@ -1,13 +1,19 @@
 """Stripe, as far as we need it: our refusals instead of its errors, our records instead of its objects."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
 import stripe
 from aiohttp import web
-from stripe.params import CustomerCreateParams, CustomerUpdateParams, PaymentIntentCreateParams
+from stripe.params import (
+    CustomerCreateParams,
+    CustomerUpdateParams,
+    PaymentIntentCreateParams,
+    PaymentIntentRetrieveParams,
+    RefundCreateParams,
+)
 
 from services.checkout.settings import CHECKOUT_SETTINGS
 from shared.errors import BadRequest, Conflict, Unavailable
@@ -32,6 +38,10 @@ class PaymentRefused(BadRequest):
     code = "payment_refused"
 
 
+class RefundRefused(Conflict):
+    code = "refund_refused"
+
+
 class IdempotencyConflict(Conflict):
     code = "idempotency_conflict"
 
@@ -51,6 +61,8 @@ class Payment:
     client_secret: str | None
     receipt_email: str | None
     metadata: Mapping[str, str]
+    refunded: int = 0
+    """Minor units that have gone back already; known only where the payment was asked for."""
 
     @classmethod
     def of(cls, intent: stripe.PaymentIntent) -> "Payment":
@@ -63,7 +75,32 @@ class Payment:
             intent.client_secret,
             intent.receipt_email,
             metadata,
+            charge.amount_refunded if isinstance(charge := intent.latest_charge, stripe.Charge) else 0,
         )
+
+
+REFUND_KEY: Final = "refund"
+_REFUND_STATES: Final = {"succeeded": "succeeded", "failed": "failed", "canceled": "failed"}
+"""Everything else (pending, requires_action) is still on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class StripeRefund:
+    """``key`` is our own name for it, None for one made in the dashboard."""
+
+    id: str
+    amount: int
+    currency: str
+    status: str
+    key: str | None
+    error: str | None
+
+    @classmethod
+    def of(cls, refund: stripe.Refund) -> "StripeRefund":
+        metadata = _texts(refund.metadata.to_dict() if refund.metadata else {})
+        status = _REFUND_STATES.get(refund.status or "", "pending")
+        error = getattr(refund, "failure_reason", None)
+        return cls(refund.id, refund.amount, refund.currency, status, metadata.get(REFUND_KEY), error)
 
 
 def _texts(metadata: Mapping[str, object]) -> Mapping[str, str]:
@@ -71,10 +108,14 @@ def _texts(metadata: Mapping[str, object]) -> Mapping[str, str]:
 
 
 class Payments:
-    """What we ask of Stripe. Every method raises StripeUnavailable when Stripe cannot be reached or is failing."""
+    """What we ask of Stripe. ``live`` says whether it is about real money.
 
-    def __init__(self, client: stripe.StripeClient) -> None:
+    Every method raises StripeUnavailable when Stripe cannot be reached or is failing.
+    """
+
+    def __init__(self, client: stripe.StripeClient, *, live: bool = False) -> None:
         self._stripe = client.v1
+        self.live = live
 
     async def create_intent(self, params: PaymentIntentCreateParams, idempotency_key: str | None) -> Payment:
         """Raises PaymentRefused or IdempotencyConflict (the key was used for another cart, or is in use)."""
@@ -87,11 +128,37 @@ class Payments:
         """Raises InvalidPaymentIntent if there is none with this id."""
         with _refusals():
             try:
-                return Payment.of(await self._stripe.payment_intents.retrieve_async(payment_intent_id))
+                expanded: PaymentIntentRetrieveParams = {"expand": ["latest_charge"]}
+                return Payment.of(await self._stripe.payment_intents.retrieve_async(payment_intent_id, expanded))
             except stripe.InvalidRequestError as error:
                 if error.code == "resource_missing":
                     raise InvalidPaymentIntent("This payment is not known.") from error
                 raise
+
+    async def refund(self, payment_intent_id: str, key: str, amount: int) -> StripeRefund:
+        """Send money back, once for each key. Raises RefundRefused when Stripe will not."""
+        for known in await self.refunds(payment_intent_id):  # Stripe forgets idempotency keys after a day
+            if known.key == key:
+                return known
+        params: RefundCreateParams = {
+            "payment_intent": payment_intent_id,
+            "amount": amount,
+            "metadata": {REFUND_KEY: key},
+        }
+        with _refusals():
+            try:
+                created = await self._stripe.refunds.create_async(
+                    params, {"idempotency_key": f"refund-{payment_intent_id}-{key}"}
+                )
+            except stripe.InvalidRequestError as error:
+                raise RefundRefused("Stripe does not refund this.", message=error.user_message) from error
+        return StripeRefund.of(created)
+
+    async def refunds(self, payment_intent_id: str) -> Sequence[StripeRefund]:
+        """All refunds of a payment, newest first."""
+        with _refusals():
+            page = await self._stripe.refunds.list_async({"payment_intent": payment_intent_id, "limit": 100})
+            return [StripeRefund.of(refund) async for refund in page.auto_paging_iter()]
 
     async def create_customer(self, params: CustomerCreateParams, idempotency_key: str) -> str:
         """The new customer's id."""
@@ -114,12 +181,12 @@ def _refusals() -> Iterator[None]:
             "This order was already started with another cart. Please start again.", message=error.user_message
         ) from error
     except (stripe.CardError, stripe.InvalidRequestError) as error:
-        if error.http_status == web.HTTPConflict.status_code:
-            raise IdempotencyConflict("This order is being started already.", message=error.user_message) from error
         raise PaymentRefused("The payment could not be started.", message=error.user_message) from error
     except stripe.AuthenticationError as error:
         raise StripeDisabled("Payments are not available.", message="Stripe refused the key.") from error
     except stripe.StripeError as error:
+        if error.http_status == web.HTTPConflict.status_code:
+            raise IdempotencyConflict("This is being done already.", message=error.user_message) from error
         raise StripeUnavailable("Payments are not available at the moment. Please try again.") from error
 
 
@@ -133,13 +200,14 @@ async def payments(app: web.Application) -> AsyncIterator[None]:
         yield
         return
     http = stripe.HTTPXClient(timeout=_TIMEOUT)
+    key = settings.stripe_secret.get_secret_value()
     client = stripe.StripeClient(
-        settings.stripe_secret.get_secret_value(),
+        key,
         http_client=http,
         max_network_retries=_RETRIES,
         base_addresses={"api": settings.stripe_api_base.rstrip("/")},
     )
-    app[PAYMENTS] = Payments(client)
+    app[PAYMENTS] = Payments(client, live="_live_" in key)
     yield
     await http.close_async()  # type: ignore[no-untyped-call]  # the library left this one without types
 

@@ -4,19 +4,25 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Final
 
 from stripe.params import PaymentIntentCreateParams
 
 from services.checkout.buyers import Buyer
+from services.checkout.holds import RememberOrder, hold_for
 from services.checkout.payments import Payment, Payments
-from services.checkout.pricing import CURRENCY, CartItem, Price, check_amount, check_available, price
+from services.checkout.pricing import CURRENCY, CartItem, Price, SoldOut, check_amount, check_available, price
 from shared.documents import Event, PendingOrder
 from shared.firestore import paths
 from shared.firestore.client import Database
 from shared.firestore.committer import Committer
-from shared.operations import Decision, Documents, Put, Value
+from shared.firestore.query import Query
+from shared.operations import Value
+
+CART: Final = "cart"
+"""What a payment's metadata calls the fingerprint of its cart; it tells our payments from others of the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +33,6 @@ class Order:
     cart: Sequence[CartItem]
     amount: int | None
     address: Mapping[str, Value] | None
-
-
-@dataclass(frozen=True, slots=True)
-class RememberOrder:
-    """Store the priced cart under its payment; the order itself is the marker."""
-
-    order: PendingOrder
-
-    @property
-    def lane(self) -> str:
-        return self.order.path
-
-    def reads(self) -> Sequence[str]:
-        return (self.order.path,)
-
-    def decide(self, docs: Documents) -> Decision[None]:
-        if docs[self.order.path].exists:  # the same idempotency key again: the cart is the same, Stripe saw to that
-            return Decision(None)
-        return Decision(None, (Put(self.order.path, self.order.fields()),))
 
 
 async def events_of(database: Database, event_ids: Iterable[str]) -> Mapping[str, Event]:
@@ -62,6 +49,8 @@ class Till:
     committer: Committer
     payments: Payments
     tax_percent: Decimal
+    hold_for: timedelta = timedelta(0)
+    """How long tickets are set aside for a payment; zero sets none aside."""
 
     async def price(self, cart: Sequence[CartItem]) -> tuple[Price, Mapping[str, Event]]:
         events = await events_of(self.database, (item.event_id for item in cart))
@@ -71,10 +60,25 @@ class Till:
         """The payment to be made; raises a refusal of pricing or payments, and nothing is written then."""
         priced, events = await self.price(order.cart)
         check_amount(order.amount, priced)
-        check_available(priced.items, events)
+        await self._check_available(priced, events, idempotency_key)
         payment = await self.payments.create_intent(_intent(order, priced), idempotency_key)
-        await self.committer.run(RememberOrder(_remembered(order, priced, payment, now)))
+        remembered = _remembered(order, priced, payment, idempotency_key, now)
+        hold = hold_for(remembered, now + self.hold_for, now) if self.hold_for else None
+        await self.committer.run(RememberOrder(remembered, hold, now))
         return payment
+
+    async def _check_available(self, priced: Price, events: Mapping[str, Event], idempotency_key: str | None) -> None:
+        """Spare Stripe the sold-out carts. An attempt that is repeated may itself hold the tickets that are missing."""
+        try:
+            check_available(priced.items, events)
+        except SoldOut:
+            if not self.hold_for or not idempotency_key:
+                raise
+            attempt = PendingOrder.stored_name("idempotency_key")
+            if not await self.database.query(
+                Query("pendingOrders", where=((attempt, "==", idempotency_key),), limit=1)
+            ):
+                raise
 
 
 def _intent(order: Order, priced: Price) -> PaymentIntentCreateParams:
@@ -82,7 +86,7 @@ def _intent(order: Order, priced: Price) -> PaymentIntentCreateParams:
         "amount": priced.amount,
         "currency": CURRENCY,
         "automatic_payment_methods": {"enabled": True},
-        "metadata": {**order.buyer.metadata(), "cart": _fingerprint(priced)},
+        "metadata": {**order.buyer.metadata(), CART: _fingerprint(priced)},
     }
     if order.buyer.email:
         params["receipt_email"] = order.buyer.email
@@ -95,7 +99,9 @@ def _fingerprint(priced: Price) -> str:
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:32]
 
 
-def _remembered(order: Order, priced: Price, payment: Payment, now: datetime) -> PendingOrder:
+def _remembered(
+    order: Order, priced: Price, payment: Payment, idempotency_key: str | None, now: datetime
+) -> PendingOrder:
     return PendingOrder(
         path=paths.pending_order(payment.id),
         user_id=order.buyer.user_id,
@@ -105,6 +111,7 @@ def _remembered(order: Order, priced: Price, payment: Payment, now: datetime) ->
         amount=payment.amount,
         currency=payment.currency,
         items=priced.items,
+        idempotency_key=idempotency_key,
         address_details=order.address,
         created_at=now,
     )

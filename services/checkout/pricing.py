@@ -78,17 +78,17 @@ def _priced(item: CartItem, event: Event | None) -> OrderItem:
 
 
 def check_available(items: Iterable[OrderItem], events: Mapping[str, Event]) -> None:
-    """Raises SoldOut for the first event that has fewer tickets left than the whole cart asks for."""
+    """Raises SoldOut for the first event that has fewer tickets left than the whole cart asks for, or is gone."""
     wanted: Counter[str] = Counter()
     for item in items:
         wanted[item.event_id] += item.quantity
     for event_id, quantity in wanted.items():
-        event = events[event_id]
-        available = max(0, event.quantity)
+        event = events.get(event_id)
+        available = max(0, event.quantity) if event else 0
         if quantity > available:
-            left = f"only {available} left" if available else "sold out"
+            left = f"has only {available} tickets left" if available else "is sold out"
             fields = {"eventId": event_id, "available": available}
-            raise SoldOut(f"{event.name or 'This event'} is {left}.", fields=fields)
+            raise SoldOut(f"{(event and event.name) or 'This event'} {left}.", fields=fields)
 
 
 def check_amount(given: int | None, expected: Price) -> None:
@@ -96,3 +96,18 @@ def check_amount(given: int | None, expected: Price) -> None:
     if given is not None and given != expected.amount:
         fields = {"expectedAmount": expected.amount}
         raise AmountMismatch("The price has changed. Please reload your cart.", fields=fields)
+
+
+def shares(items: Sequence[OrderItem], amount: int) -> tuple[int, ...]:
+    """What each item contributed to the amount that was paid (minor units), tax and discounts spread by price.
+
+    They add up to the amount exactly: each share is the rounded running total less what went before it.
+    """
+    subtotal = sum(item.unit_cents * item.quantity for item in items)
+    running, taken, result = 0, 0, []
+    for item in items:
+        running += item.unit_cents * item.quantity
+        reached = (2 * amount * running + subtotal) // (2 * subtotal) if subtotal else 0
+        result.append(reached - taken)
+        taken = reached
+    return tuple(result)

@@ -24,8 +24,23 @@ class CheckoutSettings(Settings):
     firebase_database_url: str | None = None
     """The Realtime Database that mirrors Stripe customer ids; no mirror without it."""
 
+    transfer_ttl_hours: Annotated[float, Field(gt=0, le=24 * 90)] = 72
+    """How long a transfer may be claimed."""
+    claim_token_secret: SecretStr | None = None
+    """What claim tokens follow from, the same in all replicas. Without it each process has one of its own."""
+
     sales_tax_percent: Annotated[Decimal, Field(ge=0, le=100)] = Decimal(0)
-    job_first_retry_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    hold_minutes: Annotated[float, Field(ge=0, le=24 * 60)] = 0
+    """How long tickets are set aside for a payment; 0 switches holds off."""
+    sweep_seconds: Annotated[float, Field(gt=0, le=3600)] = 60
+    """How often orders that nobody came back for are looked at."""
+    sweep_after_seconds: Annotated[float, Field(ge=0, le=24 * 3600)] = 180
+    """How old such an order has to be."""
+
+    @property
+    def stripe_webhook_secrets(self) -> tuple[str, ...]:
+        given = self.stripe_webhook_secret.get_secret_value() if self.stripe_webhook_secret else ""
+        return tuple(secret for part in given.split(",") if (secret := part.strip()))
 
 
 CHECKOUT_SETTINGS: Final = web.AppKey("checkout_settings", CheckoutSettings)

@@ -15,12 +15,6 @@ from tests.support.services import Reply, Service
 STRIPE_KEY = "sk_test_checkout"
 
 
-@dataclass(frozen=True, slots=True)
-class _PutDocument:
-    path: str
-    fields: dict[str, Value]
-
-
 async def put(database: Database, path: str, fields: dict[str, Value]) -> None:
     """Writes a document as another program would."""
     begun = await database.begin([path], retry_of=b"", timeout=5)
@@ -71,6 +65,11 @@ class Shop:
 
     async def buy(self, uid: str, event_id: str, quantity: int = 1) -> Reply:
         return await self.finalize(uid, await self.paid(uid, event_id, quantity))
+
+
+async def collections(database: Database) -> set[str]:
+    """The collections that hold anything, but for the background work that asks for itself."""
+    return {collection.id async for collection in database.client.collections()} - {"jobs"}
 
 
 async def event_on_sale(database: Database, event_id: str, quantity: int = 100, **fields: Value) -> None:

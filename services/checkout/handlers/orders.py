@@ -6,6 +6,7 @@ from aiohttp import web
 
 from services.checkout import limits, orders, pricing
 from services.checkout.buyers import PaymentOwnerMismatch
+from services.checkout.counter import till_of
 from services.checkout.customers import Register, Registration
 from services.checkout.metrics import CHECKOUT_METRICS
 from services.checkout.payments import (
@@ -15,7 +16,7 @@ from services.checkout.payments import (
     StripeDisabled,
     stripe_of,
 )
-from services.checkout.pending_orders import Order, Till
+from services.checkout.pending_orders import Order
 from services.checkout.schemas.orders import (
     CreateCustomer,
     CreatePaymentIntent,
@@ -32,10 +33,6 @@ from shared.wiring import COMMITTER, DB
 routes = Routes()
 
 PRICING_REFUSALS = (pricing.EmptyCart, pricing.UnknownEvent, pricing.UnknownTicketType, pricing.AmountMismatch)
-
-
-def _till(app: web.Application) -> Till:
-    return Till(app[DB], app[COMMITTER], stripe_of(app), app[CHECKOUT_SETTINGS].sales_tax_percent)
 
 
 def _idempotency_key(request: web.Request) -> str | None:
@@ -62,7 +59,7 @@ async def create_payment_intent(request: web.Request, asked: CreatePaymentIntent
         asked.address_details,
     )
     key = _idempotency_key(request)
-    payment = await _till(request.app).start(order, idempotency_key=key, now=datetime.now(UTC))
+    payment = await till_of(request.app).start(order, idempotency_key=key, now=datetime.now(UTC))
     request.app[CHECKOUT_METRICS].payments.inc()
     return PaymentIntentCreated(
         client_secret=payment.client_secret,
@@ -104,7 +101,7 @@ async def finalize_order(request: web.Request, asked: FinalizeOrder) -> OrderFin
         [line.item() for line in asked.cart_items],
         asked.address_details,
     )
-    fulfilled = await orders.finalize(_till(request.app), finalization, datetime.now(UTC))
+    fulfilled = await orders.finalize(till_of(request.app), finalization, datetime.now(UTC))
     metrics, ledger = request.app[CHECKOUT_METRICS], fulfilled.ledger
     metrics.orders.labels(ledger.status, str(fulfilled.replayed).lower()).inc()
     metrics.tickets.inc(0 if fulfilled.replayed else ledger.created_tickets)

@@ -1,0 +1,225 @@
+"""Refunds as decisions: what may go back, what it takes with it, and what Stripe said of it. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from services.checkout.batches import credited
+from shared.documents import AdminAlert, Event, Fulfillment, Rager, Refund, RefundTotal
+from shared.errors import Conflict, NotFound
+from shared.firestore import paths
+from shared.jobs import enqueue
+from shared.operations import Decision, Documents, Increment, Merge, Put, Write
+
+EXECUTE: Final = "refund"
+NOTICE: Final = "refund_email"
+
+
+class OrderNotFound(NotFound):
+    code = "order_not_found"
+
+
+class RefundExceedsPayment(Conflict):
+    code = "refund_exceeds_payment"
+
+
+class TicketsUsed(Conflict):
+    code = "tickets_used"
+
+
+class TicketsTransferred(Conflict):
+    code = "tickets_transferred"
+
+
+def total_after(total: RefundTotal | None, refund: Refund, before: str | None) -> RefundTotal:
+    """The order's total once a refund has the status it has; ``before`` is what it had, None if it is new."""
+    known = total or RefundTotal()
+    counted = (refund.status != "failed") - (before is not None and before != "failed")
+    arrived = (refund.status == "succeeded") - (before == "succeeded")
+    amount, succeeded = known.amount + counted * refund.amount, known.succeeded + arrived * refund.amount
+    status = "none" if amount == 0 else "succeeded" if succeeded == amount else "pending"
+    return RefundTotal(amount, succeeded, status, refund.stripe_refund_id or known.last_refund_id)
+
+
+def job_payload(refund: Refund) -> dict[str, str]:
+    return {"paymentIntentId": refund.payment_intent_id, "key": refund.id}
+
+
+def requested(refund: Refund, *, now: datetime, due: datetime) -> Iterator[Write]:
+    """The intent, before Stripe is asked: the refund and the job that sees to it."""
+    yield Put(refund.path, refund.fields())
+    yield enqueue(f"refund-{refund.payment_intent_id}-{refund.id}", EXECUTE, job_payload(refund), now=now, due=due)
+
+
+def revoked(rager: Rager, event: Event | None, *, restock: bool, now: datetime) -> Iterator[Write]:
+    """A batch whose money goes back: it admits nobody, and counts for nobody.
+
+    Without restocking its tickets leave circulation, so the event has started with that many fewer.
+    """
+    if not rager.counts:
+        return
+    yield rager.changed(now, active=False, refunded_at=now)
+    if rager.user_id:
+        yield credited(rager.event_id, rager.user_id, -rager.ticket_quantity, now, used=-rager.used_count)
+    if event is None:
+        return
+    if restock:
+        yield Merge(event.path, Event.patch(quantity=Increment(rager.ticket_quantity)))
+    elif event.seeded_quantity is not None:
+        yield Merge(event.path, Event.patch(seeded_quantity=Increment(-rager.ticket_quantity)))
+
+
+@dataclass(frozen=True, slots=True)
+class _OfOrder:
+    """A refund of one order, and the batches that may go with it."""
+
+    refund: Refund
+    rager_paths: Sequence[str]
+    now: datetime
+
+    @property
+    def _ledger_path(self) -> str:
+        return paths.fulfillment(self.refund.payment_intent_id)
+
+    @property
+    def _event_ids(self) -> Sequence[str]:
+        return sorted({path.split("/")[1] for path in self.rager_paths})
+
+    @property
+    def lane(self) -> str:
+        return min(self._event_ids, default=self._ledger_path)
+
+    def reads(self) -> Sequence[str]:
+        return (self._ledger_path, self.refund.path, *self.rager_paths, *map(paths.event, self._event_ids))
+
+    def batches(self, docs: Documents) -> Sequence[Rager]:
+        return [rager for path in self.rager_paths if (rager := Rager.of(docs[path]))]
+
+    def taken(self, docs: Documents, *, restock: bool) -> Iterator[Write]:
+        for rager in self.batches(docs):
+            yield from revoked(rager, Event.of(docs[paths.event(rager.event_id)]), restock=restock, now=self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefund(_OfOrder):
+    """Decide that money goes back, and take the tickets with it; the refund is the marker.
+
+    ``force`` refunds used and transferred tickets too. ``due`` is when the job takes over from whoever asks Stripe
+    first. Raises OrderNotFound, RefundExceedsPayment, TicketsUsed or TicketsTransferred.
+    """
+
+    force: bool
+    restock: bool
+    due: datetime
+
+    def decide(self, docs: Documents) -> Decision[Refund]:
+        if (known := Refund.of(docs[self.refund.path])) is not None:
+            return Decision(known)
+        ledger = Fulfillment.of(docs[self._ledger_path])
+        if ledger is None:
+            raise OrderNotFound("There is no such order.")
+        left = ledger.amount - (ledger.refund.amount if ledger.refund else 0)
+        if not 0 < self.refund.amount <= left:
+            fields = {"refundable": left}
+            raise RefundExceedsPayment("That is not left of this payment to be refunded.", fields=fields)
+        if not self.force:
+            _check_untouched(self.batches(docs), ledger)
+        return Decision(self.refund, (*self._effects(ledger), *self.taken(docs, restock=self.restock)))
+
+    def _effects(self, ledger: Fulfillment) -> Iterator[Write]:
+        total = total_after(ledger.refund, self.refund, None)
+        status = "refunded" if total.amount == ledger.amount else ledger.status
+        yield Merge(ledger.path, Fulfillment.patch(refund=total, status=status))
+        yield from requested(self.refund, now=self.now, due=self.due)
+
+
+def _check_untouched(batches: Sequence[Rager], ledger: Fulfillment) -> None:
+    counting = [rager for rager in batches if rager.counts]
+    if any(rager.used_count for rager in counting):
+        raise TicketsUsed("Some of these tickets have been used at the door; refund them with force.")
+    if any(rager.claimed_from_transfer and rager.user_id != ledger.user_id for rager in counting):
+        raise TicketsTransferred("Some of these tickets belong to somebody else now; refund them with force.")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRefund:
+    """What Stripe says of a refund. Its own status is the marker; what has succeeded or failed may still change."""
+
+    refund_path: str
+    status: str
+    stripe_refund_id: str | None
+    error: str | None
+    now: datetime
+
+    @property
+    def _ledger_path(self) -> str:
+        return paths.fulfillment(self.refund_path.split("/")[1])
+
+    @property
+    def lane(self) -> str:
+        return self._ledger_path
+
+    def reads(self) -> Sequence[str]:
+        return (self.refund_path, self._ledger_path)
+
+    def decide(self, docs: Documents) -> Decision[Refund | None]:
+        before, ledger = Refund.of(docs[self.refund_path]), Fulfillment.of(docs[self._ledger_path])
+        if before is None or ledger is None or before.status == self.status:
+            return Decision(before)
+        changes = Refund.patch(
+            status=self.status,
+            stripe_refund_id=self.stripe_refund_id or before.stripe_refund_id,
+            error=self.error,
+            updated_at=self.now,
+        )
+        after = Refund(before.path, before.amount, before.currency, self.status, stripe_refund_id=self.stripe_refund_id)
+        return Decision(after, (Merge(before.path, changes), *self._effects(ledger, before, after)))
+
+    def _effects(self, ledger: Fulfillment, before: Refund, after: Refund) -> Iterator[Write]:
+        total = total_after(ledger.refund, after, before.status)
+        yield Merge(ledger.path, Fulfillment.patch(refund=total))
+        if after.status == "failed":
+            alert = _failed_alert(ledger, before, self.error or "Stripe says that it failed", self.now)
+            yield Put(alert.path, alert.fields())
+        elif before.status == "requested":
+            yield enqueue(
+                f"refund-mail-{before.payment_intent_id}-{before.id}", NOTICE, job_payload(before), now=self.now
+            )
+
+
+def _failed_alert(ledger: Fulfillment, refund: Refund, error: str, now: datetime) -> AdminAlert:
+    return AdminAlert(
+        path=paths.admin_alert(f"refund-{refund.payment_intent_id}-{refund.id}"),
+        kind="refund_failed",
+        message=f"A refund of {refund.amount} {refund.currency} for order {ledger.order_number} failed: {error}",
+        subject=refund.path,
+        created_at=now,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptRefund(_OfOrder):
+    """A refund made in Stripe's dashboard. When it leaves nothing of the payment, the tickets go with it."""
+
+    def decide(self, docs: Documents) -> Decision[None]:
+        ledger = Fulfillment.of(docs[self._ledger_path])
+        if ledger is None or docs[self.refund.path].exists:
+            return Decision(None)
+        total = total_after(ledger.refund, self.refund, None)
+        known = Put(self.refund.path, self.refund.fields())
+        if total.amount < ledger.amount:
+            return Decision(None, (known, *self._asking_which_tickets(ledger, total)))
+        closed = Merge(ledger.path, Fulfillment.patch(refund=total, status="refunded"))
+        return Decision(None, (known, closed, *self.taken(docs, restock=True)))
+
+    def _asking_which_tickets(self, ledger: Fulfillment, total: RefundTotal) -> Iterator[Write]:
+        alert = AdminAlert(
+            path=paths.admin_alert(f"refund-{ledger.id}-{self.refund.id}"),
+            kind="partial_dashboard_refund",
+            message=f"Part of order {ledger.order_number} was refunded in Stripe's dashboard; its tickets still admit.",
+            subject=self.refund.path,
+            created_at=self.now,
+        )
+        yield Merge(ledger.path, Fulfillment.patch(refund=total, needs_admin_review=True))
+        yield Put(alert.path, alert.fields())

@@ -1,0 +1,186 @@
+"""Sending money back: whoever comes first asks Stripe, the admin's request or the job; both record what it says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from services.checkout.letters import Letter
+from services.checkout.mail import Mailer
+from services.checkout.payments import Payments, RefundRefused, StripeRefund, StripeUnavailable
+from services.checkout.refund_rules import AdoptRefund, OrderNotFound, RecordRefund, RequestRefund
+from services.checkout.settlement import Settlement
+from shared.documents import Fulfillment, Rager, Refund
+from shared.errors import BadRequest, Conflict
+from shared.firestore import paths
+from shared.firestore.client import Database
+from shared.firestore.committer import Committer
+from shared.firestore.query import Query
+from shared.operations import Write
+from shared.worker import Run
+
+_TAKEOVER: Final = timedelta(seconds=60)
+"""When the job asks Stripe, in case the admin's request died before it could."""
+
+
+class UnknownItem(BadRequest):
+    code = "unknown_item"
+
+
+class ItemSplit(Conflict):
+    """The item's batch, or a part of it, has been transferred."""
+
+    code = "item_split"
+
+
+@dataclass(frozen=True, slots=True)
+class RefundAsked:
+    """What an admin asks: the batches of some items, an amount (minor units), or, with neither, all that is left."""
+
+    payment_intent_id: str
+    key: str
+    rager_ids: Sequence[str] | None
+    amount: int | None
+    reason: str
+    note: str | None
+    force: bool
+    restock: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refunds:
+    database: Database
+    committer: Committer
+    payments: Payments
+    settlement: Settlement
+
+    async def refund(self, asked: RefundAsked, now: datetime) -> Refund:
+        """Record the intent, then ask Stripe; raises the refusals of RequestRefund, UnknownItem or ItemSplit."""
+        ledger = Fulfillment.of(await self.database.get(paths.fulfillment(asked.payment_intent_id)))
+        if ledger is None:
+            raise OrderNotFound("There is no such order.")
+        batches = await self.batches(ledger)
+        amount, taken = _extent(asked, ledger, batches)
+        refund = Refund(
+            path=paths.refund(ledger.id, asked.key),
+            amount=amount,
+            currency=ledger.currency,
+            reason=asked.reason,
+            note=asked.note,
+            rager_ids=tuple(rager.id for rager in taken),
+            created_at=now,
+        )
+        request = RequestRefund(
+            refund, [rager.path for rager in taken], now, asked.force, asked.restock, now + _TAKEOVER
+        )
+        known = await self.committer.run(request)
+        try:
+            return await self.execute(known)
+        except StripeUnavailable:  # the job goes on with it
+            return known
+
+    async def execute(self, refund: Refund) -> Refund:
+        """Ask Stripe for a refund that it may not know yet, and record what it says."""
+        if refund.status != "requested":
+            return refund
+        try:
+            said = await self.payments.refund(refund.payment_intent_id, refund.id, refund.amount)
+        except RefundRefused as refused:
+            return await self._record(refund, "failed", None, refused.message)
+        return await self._record(refund, said.status, said.id, said.error)
+
+    async def _record(self, refund: Refund, status: str, stripe_id: str | None, error: str | None) -> Refund:
+        recorded = await self.committer.run(RecordRefund(refund.path, status, stripe_id, error, datetime.now(UTC)))
+        return recorded or refund
+
+    async def batches(self, ledger: Fulfillment) -> Sequence[Rager]:
+        """All batches that came of an order, also those that were split off or are somebody else's now."""
+        bought = Rager.stored_name("payment_intent_id")
+        documents = [
+            document
+            for event_id in sorted({detail.event_id for detail in ledger.details})
+            for document in await self.database.query(Query(paths.ragers(event_id), where=((bought, "==", ledger.id),)))
+        ]
+        return [rager for document in documents if (rager := Rager.of(document))]
+
+    async def run(self, run: Run) -> Sequence[Write]:
+        """The job that sees to one refund: payload ``paymentIntentId`` and ``key``."""
+        payload = run.job.payload or {}
+        path = paths.refund(str(payload["paymentIntentId"]), str(payload["key"]))
+        refund = Refund.of(await self.database.get(path))
+        if refund is not None:
+            await self.execute(refund)
+        return ()
+
+    async def sync(self, payment_intent_id: str) -> None:
+        """Take over what Stripe says of a payment's refunds, those from the dashboard too."""
+        await self.settlement.settle(payment_intent_id, datetime.now(UTC))  # so that there is a ledger to note them in
+        ledger = Fulfillment.of(await self.database.get(paths.fulfillment(payment_intent_id)))
+        if ledger is None:
+            return
+        for said in reversed(await self.payments.refunds(payment_intent_id)):
+            await self._take_over(ledger, said)
+
+    async def _take_over(self, ledger: Fulfillment, said: StripeRefund) -> None:
+        now = datetime.now(UTC)
+        path = paths.refund(ledger.id, said.key or said.id)
+        if said.key is None:
+            refund = Refund(
+                path=path,
+                amount=said.amount,
+                currency=said.currency,
+                status=said.status,
+                reason="dashboard",
+                stripe_refund_id=said.id,
+                error=said.error,
+                created_at=now,
+            )
+            rager_paths = [rager.path for rager in await self.batches(ledger)]
+            await self.committer.run(AdoptRefund(refund, rager_paths, now))
+        await self.committer.run(RecordRefund(path, said.status, said.id, said.error, now))
+
+
+def _extent(asked: RefundAsked, ledger: Fulfillment, batches: Sequence[Rager]) -> tuple[int, Sequence[Rager]]:
+    """How much goes back, and which batches go with it: all of them once nothing of the payment is left."""
+    left = ledger.amount - (ledger.refund.amount if ledger.refund else 0)
+    if asked.rager_ids is not None:
+        return _of_items(asked.rager_ids, ledger, batches)
+    if asked.amount is not None and asked.amount != left:
+        return asked.amount, ()
+    return left, [rager for rager in batches if rager.counts]
+
+
+def _of_items(rager_ids: Sequence[str], ledger: Fulfillment, batches: Sequence[Rager]) -> tuple[int, Sequence[Rager]]:
+    details = {detail.rager_id: detail for detail in ledger.details}
+    present = {rager.id: rager for rager in batches}
+    amount = 0
+    for rager_id in dict.fromkeys(rager_ids):
+        detail, rager = details.get(rager_id), present.get(rager_id)
+        if detail is None or detail.amount is None or rager is None or rager.refunded_at is not None:
+            raise UnknownItem("This order has no such item (any more).", fields={"ragerId": rager_id})
+        if rager.transferred or rager.ticket_quantity != detail.qty:
+            raise ItemSplit("Tickets of this item were transferred; refund the whole order, or an amount.")
+        amount += detail.amount
+    return amount, [present[rager_id] for rager_id in dict.fromkeys(rager_ids)]
+
+
+@dataclass(frozen=True, slots=True)
+class RefundNotices:
+    """Tells buyers that money is on its way back."""
+
+    database: Database
+    mailer: Mailer
+
+    async def run(self, run: Run) -> Sequence[Write]:
+        payload = run.job.payload or {}
+        payment = str(payload["paymentIntentId"])
+        refund_path, ledger_path = paths.refund(payment, str(payload["key"])), paths.fulfillment(payment)
+        documents = await self.database.get_all([refund_path, ledger_path])
+        refund, ledger = Refund.of(documents[refund_path]), Fulfillment.of(documents[ledger_path])
+        to = ledger and (ledger.user_email or ledger.email or ledger.guest_email)
+        if refund is None or ledger is None or not to:
+            return ()
+        subject = f"Your refund: order {ledger.order_number}"
+        letter = Letter("refund", to, subject, {"order": ledger, "refund": refund})
+        await self.mailer.send(letter, run.idempotency_key)
+        return ()
