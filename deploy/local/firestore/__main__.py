@@ -73,7 +73,7 @@ def main() -> None:
             _export(arguments.data_dir)
         else:
             _import(arguments.data_dir)
-    except (DataDirectoryUnusable, UnreadableLine, ValueError) as reason:
+    except (DataDirectoryUnusable, UnreadableLine, OSError, ValueError) as reason:
         sys.exit(str(reason))
 
 

@@ -53,8 +53,7 @@ class EmbeddedFirestore:
 
     async def __aenter__(self) -> Self:
         self._server = grpc.aio.server(options=_OPTIONS)
-        port = self._server.add_insecure_port(self._address)  # first: it fails where the port is taken
-        self.host = f"{self._address.rpartition(':')[0]}:{port}"
+        self.host = self._bind()  # first: it fails where the port is taken
         self._engine = Engine(self._data_dir, self._patience)
         servicer, queries = Servicer(self._engine, self.faults), QueryServicer(self._engine, self._indexes)
         listeners = Listeners(self._engine, self._indexes)
@@ -69,6 +68,15 @@ class EmbeddedFirestore:
         self._server.add_generic_rpc_handlers([rpc.Unimplemented()])
         await self._server.start()
         return self
+
+    def _bind(self) -> str:
+        interface, _, wanted = self._address.rpartition(":")
+        try:
+            return f"{interface}:{self._server.add_insecure_port(self._address)}"
+        except RuntimeError as refused:
+            raise OSError(
+                f"Cannot listen on {interface}, port {wanted}: stop what uses it, or choose another --port."
+            ) from refused
 
     def _serve(self, service: str, handlers: dict[str, rpc.Handler]) -> None:
         self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])

@@ -42,6 +42,13 @@ async def test_a_second_process_on_the_same_directory_is_refused_with_a_sentence
     assert "Traceback" not in errors
 
 
+async def test_a_port_that_is_taken_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    async with running(tmp_path / "one") as (_, host):
+        code, _, errors = await run("--data-dir", str(tmp_path / "two"), "--port", host.rpartition(":")[2])
+    assert code == 1
+    assert errors.splitlines()[-1].startswith("Cannot listen on 127.0.0.1")
+
+
 async def test_export_and_import_carry_everything_elsewhere(tmp_path: Path) -> None:
     async with running(tmp_path / "here") as (_, host), connected(host) as client:
         await client.document("c/a").set({"n": 1, "text": "Zoë", "list": [None, {"x": b"\xff"}], "nan": float("nan")})

@@ -1,6 +1,7 @@
 """What is kept, how, and for whom."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,24 @@ async def test_an_acknowledged_commit_is_there_after_a_restart(tmp_path: Path) -
     again = Engine(tmp_path)
     assert await scanned(again, Scope("", "c")) == ["c/a"]
     assert (await again.commit(DATABASE, [put("c/b")])).time > committed.time
+    await again.stop()
+
+
+@pytest.mark.parametrize("torn", [1, 2000, 5000])
+async def test_a_torn_end_of_the_log_costs_only_what_was_torn(tmp_path: Path, torn: int) -> None:
+    engine = Engine(tmp_path / "live")
+    for number in range(20):
+        await engine.commit(DATABASE, [put(f"c/{number:02}"), put(f"d/{number:02}")])
+    shutil.copytree(tmp_path / "live", tmp_path / "torn")
+    await engine.stop()
+    log = tmp_path / "torn" / "firestore.sqlite3-wal"
+    with log.open("r+b") as file:
+        file.truncate(log.stat().st_size - torn)
+    again = Engine(tmp_path / "torn")
+    left = [path[2:] for path in await scanned(again, Scope("", "c"))]
+    assert 10 < len(left) < 20
+    assert left == [f"{number:02}" for number in range(len(left))]
+    assert left == [path[2:] for path in await scanned(again, Scope("", "d"))]
     await again.stop()
 
 
