@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import web
 
-from services.checkout import customers, fulfilment, holds, refund_rules, refunds, sweeper, webhook
+from services.checkout import customers, holds, refund_rules, refunds, sweeper, webhook
 from services.checkout.counter import reactions_of, refunds_of, sweeper_of
 from services.checkout.handlers import routes
 from services.checkout.mail import MAILER, mailer
 from services.checkout.metrics import CHECKOUT_METRICS, CheckoutMetrics
 from services.checkout.mirror import handler_of, mirror
 from services.checkout.payments import PAYMENTS, payments
-from services.checkout.receipts import Receipts
+from services.checkout.receipt_jobs import receipt_jobs
 from services.checkout.settings import CHECKOUT_SETTINGS, CheckoutSettings
 from services.checkout.ticket_jobs import ticket_jobs
 from services.checkout.transfer_desk import transfer_desk
@@ -51,10 +51,9 @@ async def _sweeping(app: web.Application) -> AsyncIterator[None]:
 
 
 def _jobs(app: web.Application) -> Mapping[str, JobHandler]:
-    receipts = Receipts(app[DB], app[MAILER])
     notices = refunds.RefundNotices(app[DB], app[MAILER])
     handlers: dict[str, JobHandler] = {
-        fulfilment.RECEIPT: receipts.run,
+        **receipt_jobs(app),
         customers.MIRROR: handler_of(app),
         refund_rules.NOTICE: notices.run,
         **ticket_jobs(app),

@@ -3,7 +3,8 @@
     await mailer.send(Letter("transfer_offer", to, "Tickets for you", {"event": event}), run.idempotency_key)
 
 ``templates/transfer_offer.html`` extends ``layout.html``, ``templates/transfer_offer.txt`` extends ``layout.txt``; both
-see the context and ``site``, the address of the web app.
+see the context and ``site``, the address of the web app. Their blocks are ``title`` (the heading too), ``body`` and
+``foot``.
 """
 
 import base64
@@ -37,7 +38,11 @@ def when(moment: datetime | None) -> str:
     return moment.strftime("%A, %d %B %Y, %H:%M UTC") if moment else "to be announced"
 
 
-_TEMPLATES.filters.update(money=money, when=when)
+def day(moment: datetime | None) -> str:
+    return moment.strftime("%d %B %Y") if moment else "at an unknown date"
+
+
+_TEMPLATES.filters.update(money=money, when=when, day=day)
 
 
 @dataclass(frozen=True, slots=True)
