@@ -158,6 +158,8 @@ class DriftReply(Model):
     seeded: int
     available: int
     sold: int
+    held: int
+    """For buyers who are paying right now."""
     drift: int
     """Tickets too many; negative: missing."""
     settled: bool
@@ -170,6 +172,7 @@ class DriftReply(Model):
             seeded=counted.seeded or 0,
             available=counted.available,
             sold=counted.sold,
+            held=counted.held,
             drift=counted.drift or 0,
             settled=counted.settled,
         )

@@ -82,7 +82,7 @@ class Auditor:
 
 
 def alert(counted: Inventory, now: datetime) -> AdminAlert:
-    tickets = f"{counted.available} left and {counted.sold} sold, {counted.seeded} to begin with"
+    tickets = f"{counted.available} left, {counted.sold} sold and {counted.held} held, {counted.seeded} to begin with"
     return AdminAlert(
         paths.admin_alert(f"inventory-drift-{counted.event_id}"),
         kind="inventory_drift",

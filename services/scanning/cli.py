@@ -71,7 +71,7 @@ def line(audited: Audited, *, dry_run: bool) -> str:
         return f"{summaries}; there is no such event, so no inventory"
     drift = "no baseline" if counted.drift is None else f"drift {counted.drift:+d}"
     unsure = "" if counted.settled else " (sold meanwhile)"
-    return f"{summaries}; {counted.available} tickets left, {counted.sold} sold, {drift}{unsure}"
+    return f"{summaries}; {counted.available} tickets left, {counted.sold} sold, {counted.held} held, {drift}{unsure}"
 
 
 def _progress() -> Progress:

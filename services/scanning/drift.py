@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from shared.documents import Event, Rager
+from shared.documents import Event, Hold, Rager
 from shared.errors import Conflict, NotFound
 from shared.firestore import paths
 from shared.firestore.client import Database
 from shared.firestore.committer import Committer
-from shared.firestore.query import Query
-from shared.operations import Decision, Documents, Merge
+from shared.firestore.query import Operator, Query
+from shared.operations import Decision, Documents, Merge, Value
 
 _PAGE: Final = 1000
 _LOOKS: Final = 3
+_STATUS: Final = Hold.stored_name("status")
+_EVENTS: Final = Hold.stored_name("event_ids")
 _ATTRIBUTES: Final = ("ticket_quantity", "refunded_at", "transferred_to", "transferred_at")
 _FIELDS: Final = tuple(Rager.stored_name(attribute) for attribute in _ATTRIBUTES)
 
@@ -37,18 +39,19 @@ class EventIsSelling(Conflict):
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """Tickets: ``seeded`` that the event started with, ``available`` that are left, ``sold`` that are somebody's,
-    used or not. ``settled``: nothing was sold while they were counted.
+    used or not, ``held`` for buyers who are paying. ``settled``: nothing was sold while they were counted.
     """
 
     event_id: str
     seeded: int | None
     available: int
     sold: int
+    held: int
     settled: bool
 
     @property
     def present(self) -> int:
-        return self.available + self.sold
+        return self.available + self.sold + self.held
 
     @property
     def drift(self) -> int | None:
@@ -80,13 +83,21 @@ class SetBaseline:
 
 async def inventory(database: Database, event_id: str) -> Inventory:
     """Counted anew while sales come in between, up to three times. Raises EventNotFound."""
-    event = await _event(database, event_id)
-    for _ in range(_LOOKS):
-        sold, before = await _sold(database, event_id), event.quantity
-        event = await _event(database, event_id)
-        if event.quantity == before:
+    counted = await _count(database, event_id)
+    for _ in range(_LOOKS - 1):
+        if counted.settled:
             break
-    return Inventory(event_id, event.seeded_quantity, event.quantity, sold, settled=event.quantity == before)
+        counted = await _count(database, event_id)
+    return counted
+
+
+async def _count(database: Database, event_id: str) -> Inventory:
+    """A sale that comes in between changes what is left, or turns what is held into what is sold."""
+    before, held = await _event(database, event_id), await _held(database, event_id)
+    sold = await _sold(database, event_id)
+    event = await _event(database, event_id)
+    settled = event.quantity == before.quantity and held == await _held(database, event_id)
+    return Inventory(event_id, event.seeded_quantity, event.quantity, sold, held, settled)
 
 
 async def set_baseline(database: Database, committer: Committer, event_id: str) -> Inventory:
@@ -98,10 +109,16 @@ async def set_baseline(database: Database, committer: Committer, event_id: str) 
 def with_baseline(counted: Inventory) -> Inventory:
     """The same; BaselineMissing, with what was counted, if there is nothing to compare it with."""
     if counted.seeded is None:
+        counts = {
+            "eventId": counted.event_id,
+            "available": counted.available,
+            "sold": counted.sold,
+            "held": counted.held,
+        }
         raise BaselineMissing(
             "This event does not say with how many tickets it started (seededQuantity).",
             message="Send setBaseline: true to record the present sum, if you trust it.",
-            fields={"eventId": counted.event_id, "available": counted.available, "sold": counted.sold},
+            fields=counts,
         )
     return counted
 
@@ -119,3 +136,9 @@ async def _sold(database: Database, event_id: str) -> int:
     async for page in database.pages(Query(paths.ragers(event_id), select=_FIELDS), _PAGE):
         sold += sum(rager.ticket_quantity for rager in map(Rager.of, page) if rager is not None and rager.counts)
     return sold
+
+
+async def _held(database: Database, event_id: str) -> int:
+    held: tuple[tuple[str, Operator, Value], ...] = ((_STATUS, "==", "held"), (_EVENTS, "array-contains", event_id))
+    found = (Hold.of(document) for document in await database.query(Query("holds", where=held)))
+    return sum(hold.quantity_of(event_id) for hold in found if hold is not None)

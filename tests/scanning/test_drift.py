@@ -1,6 +1,6 @@
 import asyncio
 
-from shared.documents import Event
+from shared.documents import Event, HeldItem, Hold
 from shared.firestore.client import Database
 from shared.operations import Merge
 from tests.support.services import Service
@@ -28,9 +28,20 @@ async def test_tickets_left_and_sold_are_those_it_started_with(
         "seeded": 10,
         "available": 5,
         "sold": 5,
+        "held": 0,
         "drift": 0,
         "settled": True,
     }
+
+
+async def test_held_tickets_count(door: Service, tickets: Tickets, database: Database) -> None:
+    await event(database, 5, 10)
+    await tickets.sell("anna", 2, "r1")
+    for n, status in enumerate(("held", "consumed", "released")):
+        items = (HeldItem(event_id="e1", quantity=3), HeldItem(event_id="e2", quantity=9))
+        await store(database, put(Hold(f"holds/pi_{n}", status, items, ("e1", "e2"))))
+    reply = await door.post("/inventory-drift", ASK)
+    assert (reply.body["held"], reply.body["drift"]) == (3, 0)
 
 
 async def test_a_planted_drift_is_found(door: Service, tickets: Tickets, database: Database) -> None:

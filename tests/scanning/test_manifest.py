@@ -1,0 +1,111 @@
+"""What offline scanners are told, and that they hear of every change."""
+
+import ast
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.scanning import manifest
+from services.scanning.manifest import Cursor, Page
+from shared.documents import Rager
+from shared.firestore import paths
+from shared.firestore.client import Database
+from tests.support.services import Service
+from tests.support.tickets import SOLD, Tickets, put, store
+
+
+def digest(reply: dict[str, Any], token: str) -> str:
+    return hashlib.sha256((reply["salt"] + token).encode()).hexdigest()
+
+
+async def read(door: Service, since: str | None = None) -> tuple[dict[str, dict[str, Any]], str]:
+    """The entries by hash, and the cursor."""
+    reply = await door.get("/events/e1/manifest" + (f"?since={since}" if since else ""))
+    assert (reply.status, reply.body["more"]) == (200, False)
+    return {entry["hash"]: entry for entry in reply.body["entries"]}, reply.body["cursor"]
+
+
+async def test_a_manifest_tells_what_each_code_admits_and_nothing_of_its_holder(
+    door: Service, tickets: Tickets
+) -> None:
+    await tickets.sell("anna", 3, "r1", used_count=1, email="anna@example.com")
+    await tickets.sell("anna", 1, "r2", refunded_at=SOLD)
+    await tickets.sell("anna", 1, "r3", transferred_to="ben")
+    await tickets.sell("anna", 1, "r4", used_count=1)
+    await tickets.sell("anna", 1, "r5", active=False)
+    reply = (await door.get("/events/e1/manifest")).body
+    told = {entry["hash"]: (entry["remaining"], entry["status"]) for entry in reply["entries"]}
+    assert told == {
+        digest(reply, "r1-token"): (2, "ok"),
+        digest(reply, "r2-token"): (0, "refunded"),
+        digest(reply, "r3-token"): (0, "transferred"),
+        digest(reply, "r4-token"): (0, "already_used"),
+        digest(reply, "r5-token"): (0, "inactive"),
+    }
+    assert "anna" not in str(reply)
+    assert "token" not in str(reply)
+
+
+async def all_pages(database: Database, since: str | None) -> list[Page]:
+    pages = [await manifest.page(database, "e1", since, datetime.now(UTC), size=4)]
+    while pages[-1].more:
+        pages.append(await manifest.page(database, "e1", str(pages[-1].cursor), datetime.now(UTC), size=4))
+    return pages
+
+
+async def test_a_large_manifest_comes_in_pages(tickets: Tickets) -> None:
+    for n in range(9):
+        await tickets.sell(None, 1, f"r{n}")
+    pages = await all_pages(tickets.database, None)
+    assert [len(page.entries) for page in pages] == [4, 4, 1]
+    assert len({entry.token_hash for page in pages for entry in page.entries}) == 9
+
+
+async def test_a_cursor_tells_what_has_changed_since(door: Service, tickets: Tickets) -> None:
+    for n in range(3):
+        await tickets.sell("anna", 2, f"r{n}")
+    everything, cursor = await read(door)
+    assert (await read(door, cursor))[0] == {}
+    await door.post("/scan-ticket", {"token": "r1-token", "scanId": "s1"})
+    changed, later = await read(door, cursor)
+    assert [entry["remaining"] for entry in changed.values()] == [1]
+    assert set(changed) < set(everything)
+    await door.post("/scan-ticket/undo", {"eventId": "e1", "scanId": "s1"})
+    assert [entry["remaining"] for entry in (await read(door, later))[0].values()] == [2]
+
+
+async def test_changes_come_in_pages_too(tickets: Tickets) -> None:
+    [empty] = await all_pages(tickets.database, None)
+    now = datetime.now(UTC)
+    ragers = [Rager(paths.rager("e1", f"r{n}"), ticket_token=f"t{n}", updated_at=now) for n in range(10)]
+    await store(tickets.database, *map(put, ragers))
+    pages = await all_pages(tickets.database, str(empty.cursor))
+    assert [len(page.entries) for page in pages] == [4, 4, 2]
+    assert len({entry.token_hash for page in pages for entry in page.entries}) == 10
+
+
+async def test_a_cursor_of_nothing_is_refused(door: Service) -> None:
+    for since in ("x", "%%%", "W10", "WzEsMiwzLDRd"):
+        reply = await door.get(f"/events/e1/manifest?since={since}")
+        assert (reply.status, reply.code) == (400, "invalid_cursor")
+
+
+@pytest.mark.parametrize(
+    "cursor", [Cursor(), Cursor(started=SOLD, after="r1"), Cursor(SOLD, SOLD, "r1", SOLD), Cursor(since=SOLD)]
+)
+def test_a_cursor_survives_its_way(cursor: Cursor) -> None:
+    assert Cursor.parse(str(cursor)) == cursor
+
+
+def test_every_write_of_a_batch_says_when() -> None:
+    """Offline scanners would not hear of a write without ``updatedAt``: a refunded code would go on to open doors."""
+    for source in Path("services").rglob("*.py"):
+        for call in (node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Call)):
+            name, given = ast.unparse(call.func), {keyword.arg for keyword in call.keywords}
+            if name == "Rager":
+                assert "updated_at" in given, f"{source}:{call.lineno} must give the new batch its updated_at"
+            if name == "Rager.patch" and source.name != "admission.py":  # there it completes a Rager.changed
+                assert "updated_at" in given, f"{source}:{call.lineno} must write by Rager.changed(now, ...)"
