@@ -58,7 +58,7 @@ class Bank:
             await self._read(attempt, dice.choice(KEYS), None)
             self._record(attempt, began)
             return
-        transaction = self._client.transaction(read_only=kind == "audit")
+        transaction = self._client.transaction(max_attempts=100, read_only=kind == "audit")
         await async_transactional(self._play)(transaction, attempt, kind, dice)
         committed: Any = transaction.commit_time
         self._record(attempt, began, committed.timestamp() if attempt.moved else 0)
