@@ -25,6 +25,8 @@ SEGMENTS: Final[Mapping[str, tuple[str, ...]]] = {
         "reconcile-event-users",
         "inventory-drift",
         "backfill-ticket-tokens",
+        "door-keys",
+        "events",
     ),
     "social": ("posts", "follows", "feeds", "usernames", "firestore-events"),
 }
