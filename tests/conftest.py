@@ -2,6 +2,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+import structlog
 from pydantic import SecretStr
 
 from deploy.local.firestore.server import EmbeddedFirestore
@@ -14,6 +15,15 @@ from tests.support.services import PROXY_KEY, Service, serving
 from tests.support.shop import STRIPE_KEY, Shop
 
 PROJECT = "demo-test"
+
+# what tests print when they fail; the pretty tracebacks of the default take seconds and show secrets
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 WEBHOOK_SECRET = "whsec_test"
 
 
