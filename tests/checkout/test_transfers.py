@@ -25,6 +25,7 @@ from shared.firestore.metrics import CommitterMetrics
 from shared.firestore.query import Query
 from shared.wiring import WORKER
 from tests.support.hands import Hands
+from tests.support.id_tokens import SignIn
 from tests.support.services import Service, serving
 from tests.support.shop import check_invariants, put, ragers_of
 
@@ -187,8 +188,8 @@ async def test_tickets_that_cannot_be_sent_are_refused_and_nothing_is_written(
     await hands.sold("ann", 3, "r1")
     await hands.tickets.change("r1", **changes)
     firestore.faults.calls.clear()
-    for fields in ({}, {"quantity": 1}):
-        refused = await hands.send("ann", "r1", BOB, **fields)
+    for quantity in (None, 1):
+        refused = await hands.send("ann", "r1", BOB, quantity=quantity)
         assert (refused.status, refused.code) == (status, code)
         assert refused.body["error"].endswith(".")
     assert firestore.faults.calls["Commit"] == 0
@@ -270,14 +271,32 @@ async def test_a_cancelled_transfer_leaves_the_batch_to_its_sender(
 
 
 async def test_an_admin_cancels_without_being_the_sender(
-    hands: Hands, checkout_settings: CheckoutSettings, database: Database, mailbox: Mailbox
+    strict_checkout: Service, database: Database, mailbox: Mailbox, sign_in: SignIn
 ) -> None:
+    hands = Hands(strict_checkout, database, mailbox)
     await hands.sold("ann", 2, "r1")
     transfer_id = await hands.sent("ann", "r1", BOB)
-    async with serving(create_app(checkout_settings.model_copy(update={"admin_auth": "token"}))) as strict:
-        refused = await Hands(strict, database, mailbox).cancel(transfer_id, None)
-        assert (refused.status, refused.code) == (401, "token_missing")
-    assert (await hands.cancel(transfer_id, None)).status == 200
+    refused = await hands.cancel(transfer_id, None)
+    assert (refused.status, refused.code) == (401, "token_missing")
+    for who, claims, status in (("cat", {}, 403), ("root", {"admin": True}, 200)):
+        headers = sign_in(who, **claims)
+        reply = await strict_checkout.post("/cancel-transfer", {"transferId": transfer_id}, headers=headers)
+        assert reply.status == status
+    assert (await hands.transfer(transfer_id)).status == "cancelled"
+
+
+async def test_a_senders_uid_must_be_the_id_tokens(
+    strict_checkout: Service, database: Database, mailbox: Mailbox, sign_in: SignIn
+) -> None:
+    hands = Hands(strict_checkout, database, mailbox)
+    await hands.sold("ann", 2, "r1")
+    body = {"ragerId": "r1", "eventId": "gala", "senderUserId": "ann", "recipientEmail": BOB}
+    refused = await strict_checkout.post("/transfer-ticket", body, headers=sign_in("cat"))
+    assert (refused.status, refused.code) == (403, "uid_mismatch")
+    assert (await strict_checkout.post("/transfer-ticket", body, headers=sign_in("ann"))).status == 200
+
+
+async def test_a_transfer_that_is_not_there_cannot_be_cancelled(hands: Hands) -> None:
     unknown = await hands.cancel("nothing", "ann")
     assert (unknown.status, unknown.code) == (404, "transfer_not_found")
 
