@@ -3,25 +3,27 @@
 import base64
 import hashlib
 import secrets
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Self
 
+from services.checkout import promos
 from services.checkout.batches import credited, issued
 from services.checkout.buyers import Buyer
 from services.checkout.pricing import shares
+from services.checkout.promos import Applied
 from services.checkout.refund_rules import requested, total_after
+from services.checkout.tally import Tally
 from shared.documents import (
     AdminAlert,
     Event,
-    FailedItem,
     FulfilledItem,
     Fulfillment,
     Hold,
     OrderItem,
     PendingOrder,
+    PromoCode,
     Purchase,
     Rager,
     Refund,
@@ -29,7 +31,7 @@ from shared.documents import (
 )
 from shared.firestore import paths
 from shared.jobs import enqueue
-from shared.operations import Decision, Documents, Increment, Merge, Put, Value, Write
+from shared.operations import Decision, Documents, Merge, Put, Value, Write
 
 RECEIPT: Final = "receipt_email"
 SETTLED: Final = frozenset({"completed", "partial", "refunded"})
@@ -64,6 +66,7 @@ class PaidOrder:
     address: Mapping[str, Value] | None = None
     refunded: int = 0
     """What has gone back already, in Stripe's dashboard."""
+    promo: Applied | None = None
 
     @property
     def number(self) -> str:
@@ -87,43 +90,6 @@ class Fulfilled:
 
     ledger: Fulfillment
     replayed: bool = False
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What is left of each event, its hold included, while the items of an order are gone through."""
-
-    events: Mapping[str, Event | None]
-    hold: Hold | None
-    left: dict[str, int] = field(init=False)
-    details: list[FulfilledItem] = field(default_factory=list)
-    errors: list[FailedItem] = field(default_factory=list)
-    unpaid: list[int] = field(default_factory=list)
-    """Which items' money has to go back, by their place in the order."""
-    writes: list[Write] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.left = {
-            event_id: event.quantity + self._held(event_id) for event_id, event in self.events.items() if event
-        }
-
-    def _held(self, event_id: str) -> int:
-        return self.hold.quantity_of(event_id) if self.hold else 0
-
-    def refuse(self, place: int, item: OrderItem, code: str, message: str) -> None:
-        self.errors.append(FailedItem(item.event_id, item.quantity, code, message))
-        self.unpaid.append(place)
-
-    def inventory(self) -> Iterator[Write]:
-        """What the events have left now: what is sold is taken, and what was held for it is given back."""
-        sold = Counter[str]()
-        for detail in self.details:
-            sold[detail.event_id] += detail.qty
-        for event_id, event in self.events.items():
-            if event is not None and (change := self._held(event_id) - sold[event_id]):
-                yield Merge(event.path, Event.patch(quantity=Increment(change)))
-        if self.hold and self.hold.status == "held":
-            yield Merge(self.hold.path, Hold.patch(status="consumed" if self.details else "released"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +121,16 @@ class FulfilOrder:
 
     def reads(self) -> Sequence[str]:
         events = (paths.event(item.event_id) for item in self.order.items)
-        return (self._ledger_path, self._pending_path, self._hold_path, *events)
+        promo = (self.order.promo.path,) if self.order.promo else ()
+        return (self._ledger_path, self._pending_path, self._hold_path, *events, *promo)
 
     def decide(self, docs: Documents) -> Decision[Fulfilled]:
         earlier = Fulfillment.of(docs[self._ledger_path])
         if earlier is not None and earlier.status in SETTLED:
             return self._replay(earlier)
         events = {item.event_id: Event.of(docs[paths.event(item.event_id)]) for item in self.order.items}
-        tally = _Tally(events, Hold.of(docs[self._hold_path]))
+        promo = PromoCode.of(docs[self.order.promo.path]) if self.order.promo else None
+        tally = Tally(events, Hold.of(docs[self._hold_path]), promo)
         for place, (item, tickets) in enumerate(zip(self.order.items, self.tickets, strict=True)):
             self._fulfil(place, item, tickets, tally)
         refunds = () if self.order.returned else self._refunds(tally)
@@ -180,9 +148,12 @@ class FulfilOrder:
         writes = (Merge(ledger.path, Fulfillment.patch(user_email=to)), self._receipt())
         return Decision(Fulfilled(known, replayed=True), writes)
 
-    def _fulfil(self, place: int, item: OrderItem, tickets: NewTickets, tally: _Tally) -> None:
+    def _fulfil(self, place: int, item: OrderItem, tickets: NewTickets, tally: Tally) -> None:
         if self.order.returned:
             tally.refuse(place, item, "refunded", "The payment had been refunded.")
+            return
+        if promos.spent(tally.promo, tally.hold):
+            tally.refuse(place, item, "promo_exhausted", "The promo code had been used up.")
             return
         if tally.events[item.event_id] is None:
             tally.refuse(place, item, "unknown_event", "The event does not exist.")
@@ -215,7 +186,7 @@ class FulfilOrder:
         if rager.user_id:
             yield credited(item.event_id, rager.user_id, item.quantity, self.now)
 
-    def _refunds(self, tally: _Tally) -> Sequence[Refund]:
+    def _refunds(self, tally: Tally) -> Sequence[Refund]:
         """One for each item that is not to be had and cost something."""
         order = self.order
         owed = shares(order.items, order.amount)
@@ -232,7 +203,7 @@ class FulfilOrder:
             if owed[place]
         ]
 
-    def _ledger(self, tally: _Tally, refunds: Sequence[Refund], earlier: Fulfillment | None) -> Fulfillment:
+    def _ledger(self, tally: Tally, refunds: Sequence[Refund], earlier: Fulfillment | None) -> Fulfillment:
         order = self.order
         total: RefundTotal | None = None
         for refund in refunds:
@@ -252,6 +223,8 @@ class FulfilOrder:
             details=tuple(tally.details),
             errors=tuple(tally.errors),
             items=tuple(order.items),
+            promo_code=order.promo.code if order.promo else None,
+            discount_cents=order.promo.cents if order.promo else 0,
             attempts=(earlier.attempts if earlier else 0) + 1,
             created_at=(earlier.created_at if earlier else None) or self.now,
             completed_at=self.now,
@@ -283,6 +256,7 @@ def _purchases(order: PaidOrder, ledger: Fulfillment, now: datetime) -> Iterator
         path=paths.purchase(order.number),
         user_id=order.buyer.user_id,
         email=order.receipt_to,
+        email_lower=order.receipt_to.lower() if order.receipt_to else None,
         order_number=order.number,
         payment_intent_id=order.payment_intent_id,
         amount=order.amount,

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from services.checkout.pricing import check_available
-from shared.documents import Event, HeldItem, Hold, PendingOrder
+from services.checkout.promos import release, reserve
+from shared.documents import Event, HeldItem, Hold, PendingOrder, PromoCode
 from shared.firestore import paths
 from shared.jobs import enqueue
 from shared.operations import Decision, Documents, Increment, Merge, Put, Write
@@ -34,10 +35,11 @@ def hold_for(order: PendingOrder, expires_at: datetime, now: datetime) -> Hold:
 
 @dataclass(frozen=True, slots=True)
 class RememberOrder:
-    """Store the priced cart under its payment, and set its tickets aside where holds are on.
+    """Store the priced cart under its payment, and set its tickets aside where holds are on, and one use of its promo
+    code.
 
     The order and its hold are their own markers. A hold that has been given back is taken anew, as long as nothing
-    has come of the order. Raises SoldOut.
+    has come of the order. Raises SoldOut or InvalidPromoCode.
     """
 
     order: PendingOrder
@@ -49,8 +51,11 @@ class RememberOrder:
         return min(item.event_id for item in self.order.items)
 
     def reads(self) -> Sequence[str]:
-        events = () if self.hold is None else map(paths.event, self.hold.event_ids)
-        return (self.order.path, paths.hold(self.order.id), *events)
+        always = (self.order.path, paths.hold(self.order.id))
+        if self.hold is None:
+            return always
+        promo = (self.order.promo_path,) if self.order.promo_path else ()
+        return (*always, *map(paths.event, self.hold.event_ids), *promo)
 
     def decide(self, docs: Documents) -> Decision[None]:
         known, held = PendingOrder.of(docs[self.order.path]), Hold.of(docs[paths.hold(self.order.id)])
@@ -64,7 +69,11 @@ class RememberOrder:
     def _taken(self, hold: Hold, docs: Documents) -> Iterator[Write]:
         events = {event_id: Event.of(docs[paths.event(event_id)]) for event_id in hold.event_ids}
         check_available(self.order.items, {event_id: event for event_id, event in events.items() if event})
-        yield Put(hold.path, hold.fields())
+        promo = PromoCode.of(docs[self.order.promo_path]) if self.order.promo_path else None
+        reserved = tuple(reserve(promo)) if promo else ()
+        yield from reserved
+        taken = replace(hold, promo_path=self.order.promo_path if reserved else None)
+        yield Put(hold.path, taken.fields())
         for item in hold.items:
             yield Merge(paths.event(item.event_id), Event.patch(quantity=Increment(-item.quantity)))
         due = hold.expires_at or self.now
@@ -89,7 +98,8 @@ class ReleaseHold:
         return min(self.hold.event_ids, default=self.hold.path)
 
     def reads(self) -> Sequence[str]:
-        return (self.hold.path, self._order_path, *map(paths.event, self.hold.event_ids))
+        promo = (self.hold.promo_path,) if self.hold.promo_path else ()
+        return (self.hold.path, self._order_path, *map(paths.event, self.hold.event_ids), *promo)
 
     def decide(self, docs: Documents) -> Decision[None]:
         return Decision(None, tuple(self._writes(docs)))
@@ -102,6 +112,7 @@ class ReleaseHold:
         if hold is None or hold.status != "held":
             return
         yield Merge(hold.path, Hold.patch(status="released", released_at=self.now))
+        yield from release(PromoCode.of(docs[hold.promo_path]) if hold.promo_path else None, hold)
         for item in hold.items:
             if docs[paths.event(item.event_id)].exists:
                 yield Merge(paths.event(item.event_id), Event.patch(quantity=Increment(item.quantity)))

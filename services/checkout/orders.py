@@ -9,6 +9,7 @@ from services.checkout.fulfilment import SETTLED, Fulfilled, FulfilOrder, NewTic
 from services.checkout.payments import Payment
 from services.checkout.pending_orders import Till
 from services.checkout.pricing import CURRENCY, CartItem, EmptyCart, UnknownEvent, UnknownTicketType
+from services.checkout.promos import Applied
 from shared.documents import Fulfillment, OrderItem, PendingOrder
 from shared.errors import Conflict
 from shared.firestore import paths
@@ -57,6 +58,7 @@ async def finalize(till: Till, asked: Finalization, now: datetime) -> Fulfilled:
         items=items,
         address=asked.address or (pending.address_details if pending else None),
         refunded=payment.refunded,
+        promo=Applied.of(pending),
     )
     return await till.committer.run(FulfilOrder(order, [NewTickets.draw() for _ in items], now))
 

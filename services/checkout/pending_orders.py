@@ -13,7 +13,18 @@ from stripe.params import PaymentIntentCreateParams
 from services.checkout.buyers import Buyer
 from services.checkout.holds import RememberOrder, hold_for
 from services.checkout.payments import Payment, Payments
-from services.checkout.pricing import CURRENCY, CartItem, Price, SoldOut, check_amount, check_available, price
+from services.checkout.pricing import (
+    CURRENCY,
+    CartItem,
+    Price,
+    SoldOut,
+    check_amount,
+    check_available,
+    discounted,
+    price,
+)
+from services.checkout.promo_lookup import promo_of
+from services.checkout.promos import Applied, InvalidPromoCode, check_usable, discount
 from shared.documents import Event, PendingOrder
 from shared.firestore import paths
 from shared.firestore.client import Database
@@ -23,6 +34,7 @@ from shared.operations import Value
 
 CART: Final = "cart"
 """What a payment's metadata calls the fingerprint of its cart; it tells our payments from others of the account."""
+_PROMO: Final = "promoCode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,8 @@ class Order:
     cart: Sequence[CartItem]
     amount: int | None
     address: Mapping[str, Value] | None
+    promo_code: str | None = None
+    """As it was typed."""
 
 
 async def events_of(database: Database, event_ids: Iterable[str]) -> Mapping[str, Event]:
@@ -57,12 +71,15 @@ class Till:
         return price(cart, events, self.tax_percent), events
 
     async def start(self, order: Order, *, idempotency_key: str | None, now: datetime) -> Payment:
-        """The payment to be made; raises a refusal of pricing or payments, and nothing is written then."""
+        """The payment to be made; raises a refusal of pricing, promos or payments, and nothing is written then."""
         priced, events = await self.price(order.cart)
+        promo = await self._promo(order, priced, idempotency_key, now)
+        if promo is not None:
+            priced = discounted(priced, promo.cents, self.tax_percent)
         check_amount(order.amount, priced)
         await self._check_available(priced, events, idempotency_key)
-        payment = await self.payments.create_intent(_intent(order, priced), idempotency_key)
-        remembered = _remembered(order, priced, payment, idempotency_key, now)
+        payment = await self.payments.create_intent(_intent(order, priced, promo), idempotency_key)
+        remembered = _remembered(order, priced, promo, payment, idempotency_key=idempotency_key, now=now)
         hold = hold_for(remembered, now + self.hold_for, now) if self.hold_for else None
         await self.committer.run(RememberOrder(remembered, hold, now))
         return payment
@@ -72,21 +89,38 @@ class Till:
         try:
             check_available(priced.items, events)
         except SoldOut:
-            if not self.hold_for or not idempotency_key:
-                raise
-            attempt = PendingOrder.stored_name("idempotency_key")
-            if not await self.database.query(
-                Query("pendingOrders", where=((attempt, "==", idempotency_key),), limit=1)
-            ):
+            if not await self._is_repeated(idempotency_key):
                 raise
 
+    async def _promo(self, order: Order, priced: Price, idempotency_key: str | None, now: datetime) -> Applied | None:
+        """What the buyer's code takes off. A repeated attempt may itself have the use that is missing."""
+        if not order.promo_code:
+            return None
+        promo = await promo_of(self.database, order.promo_code)
+        try:
+            check_usable(promo, priced.subtotal, now)
+        except InvalidPromoCode:
+            if not await self._is_repeated(idempotency_key):
+                raise
+        return Applied(promo.path, promo.id, discount(promo, priced.subtotal))
 
-def _intent(order: Order, priced: Price) -> PaymentIntentCreateParams:
+    async def _is_repeated(self, idempotency_key: str | None) -> bool:
+        """Whether an attempt with this key has set something aside."""
+        if not self.hold_for or not idempotency_key:
+            return False
+        attempt = PendingOrder.stored_name("idempotency_key")
+        return bool(
+            await self.database.query(Query("pendingOrders", where=((attempt, "==", idempotency_key),), limit=1))
+        )
+
+
+def _intent(order: Order, priced: Price, promo: Applied | None) -> PaymentIntentCreateParams:
+    promised = {_PROMO: promo.code} if promo else {}
     params: PaymentIntentCreateParams = {
         "amount": priced.amount,
         "currency": CURRENCY,
         "automatic_payment_methods": {"enabled": True},
-        "metadata": {**order.buyer.metadata(), CART: _fingerprint(priced)},
+        "metadata": {**order.buyer.metadata(), CART: _fingerprint(priced), **promised},
     }
     if order.buyer.email:
         params["receipt_email"] = order.buyer.email
@@ -100,7 +134,7 @@ def _fingerprint(priced: Price) -> str:
 
 
 def _remembered(
-    order: Order, priced: Price, payment: Payment, idempotency_key: str | None, now: datetime
+    order: Order, priced: Price, promo: Applied | None, payment: Payment, *, idempotency_key: str | None, now: datetime
 ) -> PendingOrder:
     return PendingOrder(
         path=paths.pending_order(payment.id),
@@ -111,6 +145,9 @@ def _remembered(
         amount=payment.amount,
         currency=payment.currency,
         items=priced.items,
+        promo_code=promo.code if promo else None,
+        promo_path=promo.path if promo else None,
+        discount_cents=priced.discount,
         idempotency_key=idempotency_key,
         address_details=order.address,
         created_at=now,

@@ -28,10 +28,11 @@ class Price:
     items: tuple[OrderItem, ...]
     subtotal: int
     tax: int
+    discount: int = 0
 
     @property
     def amount(self) -> int:
-        return self.subtotal + self.tax
+        return self.subtotal - self.discount + self.tax
 
 
 class EmptyCart(BadRequest):
@@ -63,8 +64,16 @@ def price(cart: Sequence[CartItem], events: Mapping[str, Event], tax_percent: De
         raise EmptyCart("Your cart is empty.")
     items = tuple(_priced(item, events.get(item.event_id)) for item in cart)
     subtotal = sum(item.unit_cents * item.quantity for item in items)
-    tax = (Decimal(subtotal) * tax_percent / 100).to_integral_value(ROUND_HALF_UP)
-    return Price(items, subtotal, int(tax))
+    return Price(items, subtotal, _tax(subtotal, tax_percent))
+
+
+def discounted(full: Price, discount: int, tax_percent: Decimal) -> Price:
+    """Less a discount (minor units, at most the subtotal); tax is on what remains."""
+    return Price(full.items, full.subtotal, _tax(full.subtotal - discount, tax_percent), discount)
+
+
+def _tax(net: int, percent: Decimal) -> int:
+    return int((Decimal(net) * percent / 100).to_integral_value(ROUND_HALF_UP))
 
 
 def _priced(item: CartItem, event: Event | None) -> OrderItem:

@@ -8,11 +8,12 @@ does not give its use back.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Final
+from typing import Final, Self
 
-from shared.documents import Hold, PromoCode
+from shared.documents import Hold, PendingOrder, PromoCode
 from shared.errors import BadRequest
 from shared.operations import Increment, Merge, Write
 
@@ -23,6 +24,21 @@ class InvalidPromoCode(BadRequest):
     """``reason`` is unknown, inactive, expired, exhausted or minimum (with ``minimumTotal``, in minor units)."""
 
     code = "invalid_promo_code"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A code that an order was promised. ``cents`` is what it takes off; ``path`` is where its document is."""
+
+    path: str
+    code: str
+    cents: int
+
+    @classmethod
+    def of(cls, order: PendingOrder | None) -> Self | None:
+        if order is None or order.promo_path is None:
+            return None
+        return cls(order.promo_path, order.promo_code or "", order.discount_cents)
 
 
 def refused(reason: str, sentence: str, **fields: object) -> InvalidPromoCode:
@@ -51,9 +67,9 @@ def check_left(promo: PromoCode) -> None:
 
 
 def discount(promo: PromoCode, subtotal: int) -> int:
-    """What comes off (minor units), rounded half up, never more than there is."""
+    """What comes off (minor units), rounded half up, from nothing to all there is."""
     share = Decimal(subtotal) * promo.value / 100 if promo.type == "percentage" else promo.value * 100
-    return int(min(Decimal(subtotal), share).to_integral_value(ROUND_HALF_UP))
+    return int(max(Decimal(0), min(Decimal(subtotal), share)).to_integral_value(ROUND_HALF_UP))
 
 
 def reserve(promo: PromoCode) -> Iterator[Write]:

@@ -16,6 +16,7 @@ from services.checkout.holds import OPEN, ReleaseHold
 from services.checkout.orders import CartMismatch, paid_items
 from services.checkout.payments import InvalidPaymentIntent, Payment
 from services.checkout.pending_orders import CART, Till
+from services.checkout.promos import Applied
 from services.checkout.review import RaiseReview
 from shared.documents import Fulfillment, Hold, PendingOrder
 from shared.firestore import paths
@@ -79,6 +80,7 @@ class Settlement:
             items=items,
             address=order.address_details if order else None,
             refunded=payment.refunded,
+            promo=Applied.of(order),
         )
         return await self.till.committer.run(FulfilOrder(paid, [NewTickets.draw() for _ in items], now))
 

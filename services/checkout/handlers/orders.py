@@ -17,6 +17,7 @@ from services.checkout.payments import (
     stripe_of,
 )
 from services.checkout.pending_orders import Order
+from services.checkout.promos import InvalidPromoCode
 from services.checkout.schemas.orders import (
     CreateCustomer,
     CreatePaymentIntent,
@@ -47,7 +48,8 @@ def _idempotency_key(request: web.Request) -> str | None:
     PaymentIntentCreated,
     limits=limits.START_PAYMENT,
     refusals=[
-        *PRICING_REFUSALS, pricing.SoldOut, UnsupportedCurrency, PaymentRefused, IdempotencyConflict, StripeDisabled
+        *PRICING_REFUSALS, InvalidPromoCode, pricing.SoldOut, UnsupportedCurrency, PaymentRefused, IdempotencyConflict,
+        StripeDisabled,
     ],
 )  # fmt: skip
 async def create_payment_intent(request: web.Request, asked: CreatePaymentIntent) -> PaymentIntentCreated:
@@ -57,6 +59,7 @@ async def create_payment_intent(request: web.Request, asked: CreatePaymentIntent
         [line.item() for line in asked.cart_items],
         asked.amount,
         asked.address_details,
+        asked.promo_code,
     )
     key = _idempotency_key(request)
     payment = await till_of(request.app).start(order, idempotency_key=key, now=datetime.now(UTC))
