@@ -22,9 +22,6 @@ class MemoryView:
     documents: dict[str, Fields]
     touched: int = field(default=0)
 
-    def get(self, path: str) -> PlainDocument | None:
-        return PlainDocument(path, self.documents[path]) if path in self.documents else None
-
     def scan(self, scope: Scope, names: Span, *, reverse: bool) -> Iterator[PlainDocument]:
         keyed = [(path_key(path), path) for path in self.documents if in_scope(path, scope)]
         return self._hand_out([path for key, path in sorted(keyed, reverse=reverse) if in_span(key, names)])

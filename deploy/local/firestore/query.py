@@ -49,8 +49,6 @@ class Document(Protocol):
 class View(Protocol):
     """One consistent state of a database. Iterators are lazy: what is not taken is not read."""
 
-    def get(self, path: str) -> Document | None: ...
-
     def scan(self, scope: Scope, names: Span, *, reverse: bool) -> Iterator[Document]:
         """The documents in the order of ``path_key(path)``, which lies in ``names``."""
 
