@@ -31,9 +31,5 @@ class Aborted(FirestoreError):  # noqa: N818  the names of gRPC's statuses
     code = StatusCode.ABORTED
 
 
-class ResourceExhausted(FirestoreError):  # noqa: N818  the names of gRPC's statuses
-    code = StatusCode.RESOURCE_EXHAUSTED
-
-
 class Unimplemented(FirestoreError):  # noqa: N818  the names of gRPC's statuses
     code = StatusCode.UNIMPLEMENTED
