@@ -60,6 +60,21 @@ async def test_of_two_who_want_to_write_what_both_read_the_younger_is_aborted(lo
     assert not young.held
 
 
+async def test_who_has_read_a_document_writes_it_before_those_who_have_not(locks: Locks) -> None:
+    reader, other, late = Owner(1), Owner(2), Owner(3, transaction=False)
+    await locks.acquire(reader, [("a", SHARED)])
+    await locks.acquire(other, [("a", SHARED)])
+    first = asyncio.create_task(locks.acquire(late, [("a", EXCLUSIVE)]))
+    await settle()
+    second = asyncio.create_task(locks.acquire(reader, [("a", EXCLUSIVE)]))
+    await settle()
+    locks.release(other)
+    await second
+    assert not first.done()
+    locks.release(reader)
+    await first
+
+
 async def test_after_such_a_conflict_readers_queue_for_a_while(locks: Locks) -> None:
     await test_of_two_who_want_to_write_what_both_read_the_younger_is_aborted(locks)
     assert locks.mode_for_read("a") == SHARED | RESERVED

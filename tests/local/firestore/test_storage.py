@@ -94,7 +94,20 @@ async def test_commits_that_wait_together_reach_the_disk_together_and_fail_alone
 @pytest.fixture
 async def engine() -> Engine:
     engine = Engine(None)
-    names = ["a", "b/x/y", "a/s/1", "a/s/2", "b/s/1", "a-b", "a/s/2/s/0", "__id10__", "__id9__"]
+    names = [
+        "a",
+        "b/x/y",
+        "a/s/1",
+        "a/s/2",
+        "b/s/1",
+        "a-b",
+        "a/s/2/s/0",
+        "a/s/3",
+        "a/t/1",
+        "b/t/1",
+        "__id10__",
+        "__id9__",
+    ]
     await engine.commit(DATABASE, [put(f"c/{name}") for name in names if name.count("/") % 2 == 0])
     return engine
 
@@ -109,13 +122,14 @@ async def test_documents_come_in_the_order_of_their_names(engine: Engine) -> Non
 
 
 async def test_a_group_is_one_run_over_its_collections_even_where_they_nest(engine: Engine) -> None:
-    ordered = ["c/a/s/1", "c/a/s/2", "c/a/s/2/s/0", "c/b/s/1"]
+    ordered = ["c/a/s/1", "c/a/s/2", "c/a/s/2/s/0", "c/a/s/3", "c/b/s/1"]
     assert await scanned(engine, Scope("", "s", all_descendants=True)) == ordered
     assert await scanned(engine, Scope("", "s", all_descendants=True), reverse=True) == ordered[::-1]
-    assert await scanned(engine, Scope("c/a", "s", all_descendants=True)) == ordered[:3]
+    assert await scanned(engine, Scope("c/a", "s", all_descendants=True)) == ordered[:4]
     below = Span(path_key("c/a/s/2"), path_key("c/b"))
-    assert await scanned(engine, Scope("", "s", all_descendants=True), below) == ordered[1:3]
-    assert await scanned(engine, Scope("c/a", None, all_descendants=True)) == ordered[:3]
+    assert await scanned(engine, Scope("", "s", all_descendants=True), below) == ordered[1:4]
+    assert await scanned(engine, Scope("c/a", None, all_descendants=True)) == [*ordered[:4], "c/a/t/1"]
+    assert await scanned(engine, Scope("", "t", all_descendants=True), reverse=True) == ["c/b/t/1", "c/a/t/1"]
     await engine.stop()
 
 
@@ -123,7 +137,7 @@ async def test_parents_that_do_not_exist_are_listed(engine: Engine) -> None:
     def listed(view: StoredView) -> tuple[list[str], list[str], list[str]]:
         return view.collection_ids(""), view.collection_ids("c/b"), view.missing_documents("c")
 
-    assert await engine.readers.read(DATABASE, engine.moment(), listed) == (["c"], ["s", "x"], ["c/b"])
+    assert await engine.readers.read(DATABASE, engine.moment(), listed) == (["c"], ["s", "t", "x"], ["c/b"])
     await engine.stop()
 
 

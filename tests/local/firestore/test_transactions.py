@@ -221,6 +221,37 @@ async def test_a_client_that_stops_waiting_waits_no_longer_on_the_server(client:
     assert not (await reference.get()).exists
 
 
+async def test_a_transaction_whose_beginning_nobody_waited_for_holds_nothing(client: AsyncClient) -> None:
+    transaction = await begun(client)
+    await client.document("c/b").get(transaction=transaction)
+    writing = await blocked(client.document("c/b").set({}))
+    request = firestore.BatchGetDocumentsRequest(
+        database=DATABASE,
+        documents=[f"{DATABASE}/documents/c/a", f"{DATABASE}/documents/c/b"],
+        new_transaction=common.TransactionOptions(read_write={}),
+    )
+    with pytest.raises(exceptions.DeadlineExceeded):
+        [_ async for _ in await client._firestore_api.batch_get_documents(request, retry=None, timeout=0.1)]
+    await asyncio.wait_for(client.document("c/a").set({}), timeout=2)
+    await transaction._rollback()
+    await writing
+
+
+async def test_a_retry_keeps_its_place_before_those_who_came_later(client: AsyncClient) -> None:
+    reference = client.document("c/a")
+    await reference.set({"n": 0})
+    loser = await begun(client)
+    await commit(client, loser.id)
+    rival = await begun(client)
+    again = client.transaction()
+    await again._begin(retry_id=loser.id)
+    for transaction in (rival, again):
+        await reference.get(transaction=transaction)
+        transaction.update(reference, {"n": Increment(1)})
+    outcomes = await asyncio.gather(rival._commit(), again._commit(), return_exceptions=True)
+    assert [isinstance(each, exceptions.Aborted) for each in outcomes] == [True, False]
+
+
 async def test_retries_on_a_hot_document_queue_instead_of_aborting_each_other(
     firestore: EmbeddedFirestore, client: AsyncClient
 ) -> None:
