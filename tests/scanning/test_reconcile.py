@@ -1,21 +1,23 @@
 """Summaries against ragers."""
 
 import asyncio
-import time
-import tracemalloc
-from collections.abc import AsyncIterator, Iterator
+import resource
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from deploy.local.firestore.server import EmbeddedFirestore
 from services.scanning import reconcile
-from shared.documents import Rager, ReconcileRun, Summary
+from shared.documents import ReconcileRun, Summary
 from shared.firestore import paths
 from shared.firestore.client import Database
 from shared.firestore.committer import Committer
 from shared.firestore.metrics import CommitterMetrics
-from shared.operations import Delete, Merge, Write
+from shared.operations import Delete, Merge
+from tests.support.crowd import crowd, import_records, served
 from tests.support.services import Service
 from tests.support.tickets import SOLD, Tickets, put, store
 
@@ -103,30 +105,38 @@ async def test_scans_during_a_run_are_not_lost(door: Service, tickets: Tickets) 
     assert await tickets.check() == 120
 
 
-def crowd(ragers: int, users: int) -> Iterator[Write]:
-    """An event in which every user has as many batches, with right summaries but one."""
-    for n in range(ragers):
-        yield put(Rager(paths.rager("e1", f"r{n:06}"), user_id=f"u{n % users:05}", ticket_quantity=2, used_count=1))
-    for n in range(users):
-        each = ragers // users
-        yield put(Summary(paths.summary("e1", f"u{n:05}"), 2 * each + (n == 77), each))
-
-
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the process's memory is read as Linux tells it")
 async def test_a_hundred_thousand_ragers_are_reconciled_in_bounded_memory(
-    database: Database, committer: Committer
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await store(database, *crowd(ragers=100_000, users=20_000))
-    started = time.perf_counter()
-    dry = await reconcile.reconcile(database, committer, "e1", dry_run=True)
-    seconds = time.perf_counter() - started
-    assert (dry.processed_users, dry.updated_users, dry.samples[0].user_id) == (20_000, 1, "u00077")
-    tracemalloc.start()
-    real = await reconcile.reconcile(database, committer, "e1", dry_run=False)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    print(f"100,000 ragers, 20,000 users: {seconds:.1f} s, at most {peak / 2**20:.1f} MiB")
-    assert real.updated_users == 1
-    assert peak < 30 * 2**20
-    assert (await reconcile.reconcile(database, committer, "e1", dry_run=True)).updated_users == 0
+    await import_records(tmp_path, "demo-test", crowd(ragers=100_000, users=10_000))
+    async with served(tmp_path) as host, connected(host, monkeypatch) as (database, committer):
+        await store(database, Merge(paths.summary("e1", "u00077"), Summary.patch(used_count=9)))
+        memory: list[int] = []
+        run = await reconcile.reconcile(
+            database, committer, "e1", dry_run=False, progress=lambda _: memory.append(resident())
+        )
+        again = await reconcile.look(database, "e1", "u00077")
+    grown = (max(memory) - memory[0]) / 2**20
+    print(
+        f"100,000 ragers of 10,000 users: {run.duration_ms / 1000:.1f} s, {grown:.1f} MiB more than at the first page"
+    )
+    assert (run.processed_users, [sample.user_id for sample in run.samples]) == (10_000, ["u00077"])
+    assert again is None
+    assert grown < 30, "all of the ragers would be 150 MiB"
+
+
+def resident() -> int:
+    """Bytes of memory that this process has now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@asynccontextmanager
+async def connected(host: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Database, Committer]]:
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", host)
+    database = Database.connect("demo-test")
+    committer = Committer(database, CommitterMetrics(CollectorRegistry()))
+    yield database, committer
+    await committer.close()
+    await database.close()
