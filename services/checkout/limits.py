@@ -18,7 +18,7 @@ MY_RECEIPTS: Final = (
     Limit("my_receipts_by_client", "60/hour", by_client),
     Limit("my_receipts_to", "5/hour", by_field("email")),
 )
-TRANSFER: Final = (Limit("transfer", "60/hour", by_field("sender_user_id")),)
-"""Each mails an address of the sender's choice."""
+TRANSFER: Final = (Limit("transfer", "60/minute", by_field("sender_user_id")),)
+"""Each mails an address of the sender's choice, and needs a ticket that is not on its way already."""
 CLAIM: Final = (Limit("claim", "120/minute", by_client),)
-CLAIM_GUEST_TICKETS: Final = (Limit("claim_guest_tickets", "30/minute", by_field("user_id")),)
+CLAIM_GUEST_TICKETS: Final = (Limit("claim_guest_tickets", "60/minute", by_field("user_id")),)

@@ -103,7 +103,7 @@ class CreateManualTicket:
             raise EventNotFound("There is no such event.")
         if event.quantity < self.order.qty:
             left = {"eventId": event.id, "available": max(0, event.quantity)}
-            raise SoldOut(f"{left['available']} tickets are left for this event.", fields=left)
+            raise SoldOut(f"Not enough tickets are left for this event: {left['available']}.", fields=left)
         if self.order.ledger and docs[paths.fulfillment(self._payment)].exists:
             raise AlreadyFulfilled("This payment has been fulfilled or refunded already.")
         purchase = self._purchase(Purchase.of(docs[paths.purchase(self._order_number)]))
@@ -156,6 +156,7 @@ class CreateManualTicket:
                 path=paths.purchase(self._order_number),
                 user_id=order.user_id,
                 email=order.email,
+                email_lower=order.email.lower() if order.email else None,
                 order_number=self._order_number,
                 payment_intent_id=self._payment,
                 amount=order.amount,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from services.checkout import claims, guest_tickets, recipients, transfers
+from services.checkout import claims, limits, guest_tickets, recipients, transfers
 from services.checkout.claims import Claimer
 from services.checkout.guest_claims import Account
 from services.checkout.idempotency import idempotency_key
@@ -47,7 +47,13 @@ TICKET_REFUSALS = (
 PENDING_REFUSALS = (claims.TransferNotFound, claims.TransferNotPending, claims.TransferExpired)
 
 
-@routes.post("/transfer-ticket", TransferTicket, TicketTransferred, refusals=[*RECIPIENT_REFUSALS, *TICKET_REFUSALS])
+@routes.post(
+    "/transfer-ticket",
+    TransferTicket,
+    TicketTransferred,
+    limits=limits.TRANSFER,
+    refusals=[*RECIPIENT_REFUSALS, *TICKET_REFUSALS],
+)
 async def transfer_ticket(request: web.Request, asked: TransferTicket) -> TicketTransferred:
     """Send a batch of tickets, or a part of it, to somebody else."""
     sender = Sender(asked.sender_user_id, asked.sender_email, asked.sender_name or None)
@@ -76,6 +82,7 @@ async def transfer_preview(request: web.Request, asked: PreviewTransfer) -> Tran
     "/claim-ticket",
     ClaimTicket,
     TicketClaimed,
+    limits=limits.CLAIM,
     refusals=[claims.NotRecipient, *PENDING_REFUSALS, transfers.AlreadyUsed, transfers.Refunded],
 )
 async def claim_ticket(request: web.Request, asked: ClaimTicket) -> TicketClaimed:
@@ -104,6 +111,7 @@ async def cancel_transfer(request: web.Request, asked: CancelTransferRequest) ->
     "/claim-guest-tickets",
     ClaimGuestTicketsRequest,
     GuestTicketsClaimed,
+    limits=limits.CLAIM_GUEST_TICKETS,
     refusals=[auth.TokenMissing, EmailNotVerified, OtherEmail],
 )
 async def claim_guest_tickets(request: web.Request, asked: ClaimGuestTicketsRequest) -> GuestTicketsClaimed:
