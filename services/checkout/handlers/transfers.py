@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from services.checkout import claims, limits, guest_tickets, recipients, transfers
+from services.checkout import claims, guest_tickets, limits, recipients, transfers
 from services.checkout.claims import Claimer
 from services.checkout.guest_claims import Account
 from services.checkout.idempotency import idempotency_key
