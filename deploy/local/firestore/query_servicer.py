@@ -10,6 +10,7 @@ from deploy.local.firestore.aggregation import decode_aggregation_query, run_agg
 from deploy.local.firestore.document_wire import encode_document
 from deploy.local.firestore.documents import Document, resource_name
 from deploy.local.firestore.engine import Engine
+from deploy.local.firestore.errors import InvalidArgument, Unimplemented
 from deploy.local.firestore.index_file import IndexDefinitions
 from deploy.local.firestore.indexes import check_indexes
 from deploy.local.firestore.listing import decode_listing, encode_item, list_page
@@ -30,7 +31,7 @@ ListReply: Final = firestore.ListDocumentsResponse.pb()
 CollectionsReply: Final = firestore.ListCollectionIdsResponse.pb()
 PartitionReply: Final = firestore.PartitionQueryResponse.pb()
 
-_COLLECTIONS_PAGE: Final = 1000
+_LARGEST_PAGE: Final = 1000
 
 
 class QueryServicer:
@@ -41,6 +42,7 @@ class QueryServicer:
         self._indexes = indexes
 
     async def run_query(self, request: Message) -> AsyncGenerator[Message, None]:
+        _check_unexplained(request)
         database, parent = parse_parent(request.parent)
         query = decode_query(request.structured_query, database, parent)
         if self._indexes:
@@ -59,6 +61,7 @@ class QueryServicer:
                 yield reply
 
     async def run_aggregation_query(self, request: Message) -> AsyncGenerator[Message, None]:
+        _check_unexplained(request)
         database, parent = parse_parent(request.parent)
         query = decode_aggregation_query(request.structured_aggregation_query, database, parent)
         if self._indexes:
@@ -88,9 +91,8 @@ class QueryServicer:
         with seeing(self._engine, request, database) as sight:
             moment = self._engine.moment(sight.read_time)
             ids = await self._engine.readers.read(database, moment, lambda view: view.collection_ids(parent))
-        rest = [each for each in ids if each > request.page_token]
-        page = rest[: request.page_size or _COLLECTIONS_PAGE]
-        return CollectionsReply(collection_ids=page, next_page_token=page[-1] if len(page) < len(rest) else "")
+        page, token = _page(ids, request)
+        return CollectionsReply(collection_ids=page, next_page_token=token)
 
     async def partition_query(self, request: Message) -> Message:
         database, parent = parse_parent(request.parent)
@@ -100,11 +102,8 @@ class QueryServicer:
             paths = await self._engine.readers.read(
                 database, moment, lambda view: partition_points(query, view, request.partition_count)
             )
-        names = [resource_name(database, path) for path in paths]
-        start = names.index(request.page_token) + 1 if request.page_token in names else 0
-        page = names[start : start + (request.page_size or len(names))]
-        more = start + len(page) < len(names)
-        reply = PartitionReply(next_page_token=page[-1] if more else "")
+        page, token = _page([resource_name(database, path) for path in paths], request)
+        reply = PartitionReply(next_page_token=token)
         for name in page:
             reply.partitions.add().values.add().reference_value = name
         return reply
@@ -117,6 +116,22 @@ class QueryServicer:
 
 def _run(query: Query, view: StoredView) -> Iterator[Document]:
     return cast("Iterator[Document]", run_query(query, view))  # what a StoredView yields
+
+
+def _check_unexplained(request: Message) -> None:
+    if request.HasField("explain_options"):
+        raise Unimplemented("Query explanations (explain_options) are not supported by the embedded Firestore.")
+
+
+def _page(items: list[str], request: Message) -> tuple[list[str], str]:
+    """The page after the token, which is the last item of the page before; and the token for the next one."""
+    if request.page_size < 0:
+        raise InvalidArgument(f"page_size is {request.page_size}; it must not be negative.")
+    if request.page_token and request.page_token not in items:
+        raise InvalidArgument("The page_token is not one that this server gave, or what it names has gone.")
+    start = items.index(request.page_token) + 1 if request.page_token else 0
+    page = items[start : start + (request.page_size or _LARGEST_PAGE)]
+    return page, page[-1] if start + len(page) < len(items) else ""
 
 
 def _query_reply(moment: Moment, transaction: bytes = b"") -> Message:
