@@ -1,12 +1,23 @@
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deploy.local.firestore.server import EmbeddedFirestore
 from services.checkout.app import create_app
 from services.checkout.settings import CheckoutSettings
 from tests.support.id_tokens import Signer, SignIn, published
 from tests.support.services import Service, serving
+
+
+@pytest.fixture
+async def firestore(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedFirestore]:
+    """As production has it: a query without its index in the file that is deployed fails."""
+    async with EmbeddedFirestore(indexes=Path("deploy/firestore/firestore.indexes.json")) as server:
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.host)
+        monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "demo-test")
+        yield server
 
 
 @pytest.fixture(scope="session")
