@@ -16,11 +16,13 @@ REDACTED = "[redacted]"
 SECRET_NAMES = re.compile(r"(?:^|[_-])(?:token|secret|password|authorization|signature|(?:proxy|api)[_-]?key|key)$")
 SCRUBBED = (
     (re.compile(r"\b([\w+])[\w.+%-]*@((?:[\w-]+\.)+\w+)"), r"\1***@\2"),
+    (re.compile(r"\b((?:pi|seti)_[A-Za-z0-9]+_secret_)\w+"), rf"\1{REDACTED}"),
     (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]+"), rf"\1{REDACTED}"),
     (re.compile(r"\b(?:(?:sk|rk)_(?:live|test)|whsec|re)_\w{5,}"), REDACTED),
     (re.compile(r"([?&](?:t|token)=)[^&\s\"']+"), rf"\1{REDACTED}"),
     (re.compile(r"(ticketTokens/)[^\s/\"']+"), rf"\1{REDACTED}"),
 )
+OURS = ("deploy", "services", "shared", "__main__")
 CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -54,7 +56,11 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def configure(level: str, layout: str) -> None:
-    """Routes structlog and the standard library's logging to stderr. ``layout`` is json or console."""
+    """Routes structlog and the standard library's logging to stderr. ``layout`` is json or console.
+
+    DEBUG is for our own code: at that level the libraries log whole requests and replies, and with them names,
+    addresses and secrets that no pattern recognises.
+    """
     before: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -71,7 +77,9 @@ def configure(level: str, layout: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_foreign(before), processors=_last(layout))
     )
-    logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.basicConfig(handlers=[handler], level="INFO" if level == "DEBUG" else level, force=True)
+    for name in OURS:
+        logging.getLogger(name).setLevel(level)
     logging.captureWarnings(capture=True)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
 import stripe
+import structlog
 from aiohttp import web
 from stripe.params import (
     CustomerCreateParams,
@@ -18,6 +19,7 @@ from stripe.params import (
 from services.checkout.settings import CHECKOUT_SETTINGS
 from shared.errors import BadRequest, Conflict, Unavailable
 
+_log: Final = structlog.get_logger()
 T = TypeVar("T")
 
 _RETRIES: Final = 3
@@ -173,21 +175,30 @@ class Payments:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Stripe's errors as ours: https://docs.stripe.com/error-handling."""
+    """Stripe's errors as ours: https://docs.stripe.com/error-handling. Its own words name parameters and ids of the
+    account, so they are for the log.
+    """
     try:
         yield
     except stripe.IdempotencyError as error:
         raise IdempotencyConflict(
-            "This order was already started with another cart. Please start again.", message=error.user_message
+            "This order was already started with another cart. Please start again.",
+            message="The idempotency key was used for another request.",
         ) from error
     except (stripe.CardError, stripe.InvalidRequestError) as error:
-        raise PaymentRefused("The payment could not be started.", message=error.user_message) from error
+        _log.warning("stripe_refused", code=error.code, param=error.param, stripe_request=error.request_id)
+        raise PaymentRefused("The payment could not be started.", message=_detail(error)) from error
     except stripe.AuthenticationError as error:
         raise StripeDisabled("Payments are not available.", message="Stripe refused the key.") from error
     except stripe.StripeError as error:
         if error.http_status == web.HTTPConflict.status_code:
-            raise IdempotencyConflict("This is being done already.", message=error.user_message) from error
+            raise IdempotencyConflict("This is being done already.") from error
         raise StripeUnavailable("Payments are not available at the moment. Please try again.") from error
+
+
+def _detail(error: stripe.StripeError) -> str:
+    """``code`` is from Stripe's closed set, such as ``amount_too_small``."""
+    return f"Stripe refuses it: {error.code or 'no code given'}."
 
 
 PAYMENTS: Final = web.AppKey("payments", Payments)

@@ -6,17 +6,14 @@ import pytest
 import structlog
 
 from shared import logs
+from tests.support.restored_logs import restored_logs
 
 
 @pytest.fixture(autouse=True)
 def _restore() -> Iterator[None]:
     """Leaves logging as pytest and the other tests expect it."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
-    logging.captureWarnings(capture=False)
+    with restored_logs():
+        yield
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
@@ -57,6 +54,7 @@ def test_other_fields_stay(name: str) -> None:
         ("to jane.doe+x@example.com now", "to j***@example.com now"),
         ("Authorization: Bearer abc.def-1", "Authorization: Bearer [redacted]"),
         ("Invalid API Key: sk_test_51abcdef", "Invalid API Key: [redacted]"),
+        ("secret of pi_3Abc: pi_3Abc_secret_9XyZ", "secret of pi_3Abc: pi_3Abc_secret_[redacted]"),
         ("GET /transfer-preview?t=abc123&x=1", "GET /transfer-preview?t=[redacted]&x=1"),
         ("no document ticketTokens/0123abcd here", "no document ticketTokens/[redacted] here"),
         ("documents/events/e1", "documents/events/e1"),
@@ -89,6 +87,16 @@ def test_the_libraries_logs_come_out_the_same_way(capsys: pytest.CaptureFixture[
         "aiohttp.server",
         "r1",
     )
+
+
+def test_at_debug_the_libraries_keep_their_requests_and_replies_to_themselves(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure("DEBUG", "json")
+    logging.getLogger("stripe").debug("body=%s", '{"name": "Jane Doe"}')
+    logging.getLogger("httpx").info("POST /v1/payment_intents")
+    structlog.get_logger("shared.worker").debug("looked_around")
+    assert [line["event"] for line in lines(capsys)] == ["POST /v1/payment_intents", "looked_around"]
 
 
 def test_the_console_layout_is_for_people_and_redacted(capsys: pytest.CaptureFixture[str]) -> None:
