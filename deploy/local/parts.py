@@ -15,7 +15,7 @@ PASSED_ON: Final = frozenset(
     {
         *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDEVMODE"),
         *("LOG_LEVEL", "LOG_FORMAT", "PROXY_KEY", "MAX_TICKETS_PER_ITEM", "SALES_TAX_PERCENT", "HOLD_MINUTES"),
-        *("PUBLIC_SITE_URL", "EMAIL_FROM", "JOB_POLL_SECONDS", "RATE_LIMIT_STORAGE_URI"),
+        *("PUBLIC_SITE_URL", "EMAIL_FROM", "JOB_POLL_SECONDS", "RATE_LIMIT_STORAGE_URI", "TRANSFER_TTL_HOURS"),
     }
 )
 """The variables of the launcher's environment that reach the parts. The others do not, above all no credentials and
@@ -92,6 +92,7 @@ def service_environment(addresses: Addresses) -> dict[str, str]:
         "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
         "STRIPE_API_BASE": addresses.url("stripe"),
         "RESEND_API_KEY": "re_local",
+        "CLAIM_TOKEN_SECRET": "local",
         "RESEND_API_URL": addresses.url("mailbox"),
         "TRUSTED_PROXY_HOPS": "1",  # the gateway
         "DRAIN_SECONDS": "0",  # the gateway has stopped by then: nobody needs to be told first
