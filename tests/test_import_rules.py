@@ -48,7 +48,7 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("path", modules(), ids=relative)
+@pytest.mark.parametrize("path", list(modules()), ids=relative)
 def test_a_module_imports_only_what_its_place_allows(path: Path) -> None:
     place = relative(path).removesuffix(".py").replace("/", ".")
     for name in imported(path):

@@ -76,3 +76,4 @@ async def mailer(app: web.Application) -> AsyncIterator[None]:
         stationery = Stationery(settings.email_from, settings.public_site_url)
         app[MAILER] = Mailer(stationery, configured=settings.resend_api_key is not None)
         yield
+        resend.default_async_http_client = None

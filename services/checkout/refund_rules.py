@@ -1,13 +1,13 @@
 """Refunds as decisions: what may go back, what it takes with it, and what Stripe said of it. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from services.checkout.batches import credited
 from shared.documents import AdminAlert, Event, Fulfillment, Rager, Refund, RefundTotal
-from shared.errors import Conflict, NotFound
+from shared.errors import BadRequest, Conflict, NotFound
 from shared.firestore import paths
 from shared.jobs import enqueue
 from shared.operations import Decision, Documents, Increment, Merge, Put, Write
@@ -22,6 +22,22 @@ class OrderNotFound(NotFound):
 
 class RefundExceedsPayment(Conflict):
     code = "refund_exceeds_payment"
+
+
+class BatchesChanged(Conflict):
+    """A batch of the order was split or claimed after its batches had been looked up: look again."""
+
+    code = "order_is_changing"
+
+
+class UnknownItem(BadRequest):
+    code = "unknown_item"
+
+
+class ItemSplit(Conflict):
+    """The item is not whole any more: refund the whole order, or an amount."""
+
+    code = "item_split"
 
 
 class TicketsUsed(Conflict):
@@ -72,10 +88,16 @@ def revoked(rager: Rager, event: Event | None, *, restock: bool, now: datetime) 
 
 @dataclass(frozen=True, slots=True)
 class _OfOrder:
-    """A refund of one order, and the batches that may go with it."""
+    """A refund of one order. ``refund.rager_ids`` are the batches that go with it; once nothing of the payment is left,
+    all of them go.
+
+    ``rager_paths`` are all batches known to have come of the order, ``complete`` says that there are no others: a
+    transfer may split one at any time, so unless it is said, the batches have to add up to what was sold.
+    """
 
     refund: Refund
     rager_paths: Sequence[str]
+    complete: bool
     now: datetime
 
     @property
@@ -93,11 +115,17 @@ class _OfOrder:
     def reads(self) -> Sequence[str]:
         return (self._ledger_path, self.refund.path, *self.rager_paths, *map(paths.event, self._event_ids))
 
-    def batches(self, docs: Documents) -> Sequence[Rager]:
-        return [rager for path in self.rager_paths if (rager := Rager.of(docs[path]))]
+    def going(self, ledger: Fulfillment, total: RefundTotal, docs: Documents) -> Sequence[Rager]:
+        """The batches that go with the money. Raises BatchesChanged where some are not known yet."""
+        batches = [rager for path in self.rager_paths if (rager := Rager.of(docs[path]))]
+        known = sum(rager.ticket_quantity for rager in batches if rager.counts or rager.refunded_at)
+        if known != ledger.created_tickets and not self.complete:
+            raise BatchesChanged("The tickets of this order are changing hands.")
+        whole = total.amount == ledger.amount
+        return [rager for rager in batches if rager.counts and (whole or rager.id in self.refund.rager_ids)]
 
-    def taken(self, docs: Documents, *, restock: bool) -> Iterator[Write]:
-        for rager in self.batches(docs):
+    def taken(self, batches: Sequence[Rager], docs: Documents, *, restock: bool) -> Iterator[Write]:
+        for rager in batches:
             yield from revoked(rager, Event.of(docs[paths.event(rager.event_id)]), restock=restock, now=self.now)
 
 
@@ -106,7 +134,7 @@ class RequestRefund(_OfOrder):
     """Decide that money goes back, and take the tickets with it; the refund is the marker.
 
     ``force`` refunds used and transferred tickets too. ``due`` is when the job takes over from whoever asks Stripe
-    first. Raises OrderNotFound, RefundExceedsPayment, TicketsUsed or TicketsTransferred.
+    first. Raises OrderNotFound, RefundExceedsPayment, UnknownItem, ItemSplit, TicketsUsed or TicketsTransferred.
     """
 
     force: bool
@@ -123,22 +151,36 @@ class RequestRefund(_OfOrder):
         if not 0 < self.refund.amount <= left:
             fields = {"refundable": left}
             raise RefundExceedsPayment("That is not left of this payment to be refunded.", fields=fields)
-        if not self.force:
-            _check_untouched(self.batches(docs), ledger)
-        return Decision(self.refund, (*self._effects(ledger), *self.taken(docs, restock=self.restock)))
-
-    def _effects(self, ledger: Fulfillment) -> Iterator[Write]:
         total = total_after(ledger.refund, self.refund, None)
+        going = self.going(ledger, total, docs)
+        check_items(self.refund.rager_ids, ledger, {rager.id: rager for rager in going})
+        if not self.force:
+            _check_untouched(going, ledger)
+        return Decision(self.refund, (*self._records(ledger, total), *self.taken(going, docs, restock=self.restock)))
+
+    def _records(self, ledger: Fulfillment, total: RefundTotal) -> Iterator[Write]:
         status = "refunded" if total.amount == ledger.amount else ledger.status
         yield Merge(ledger.path, Fulfillment.patch(refund=total, status=status))
         yield from requested(self.refund, now=self.now, due=self.due)
 
 
+def check_items(rager_ids: Sequence[str], ledger: Fulfillment, going: Mapping[str, Rager]) -> None:
+    """Raises UnknownItem or ItemSplit unless each of the batches is as it was sold."""
+    sold = {detail.rager_id: detail for detail in ledger.details}
+    for rager_id in rager_ids:
+        detail, rager = sold.get(rager_id), going.get(rager_id)
+        if detail is None or detail.amount is None:
+            raise UnknownItem("This order has no such item.", fields={"ragerId": rager_id})
+        if rager is None or rager.ticket_quantity != detail.qty:
+            raise ItemSplit(
+                "This item was refunded or transferred, as a whole or in part.", fields={"ragerId": rager_id}
+            )
+
+
 def _check_untouched(batches: Sequence[Rager], ledger: Fulfillment) -> None:
-    counting = [rager for rager in batches if rager.counts]
-    if any(rager.used_count for rager in counting):
+    if any(rager.used_count for rager in batches):
         raise TicketsUsed("Some of these tickets have been used at the door; refund them with force.")
-    if any(rager.claimed_from_transfer and rager.user_id != ledger.user_id for rager in counting):
+    if any(rager.claimed_from_transfer and rager.user_id != ledger.user_id for rager in batches):
         raise TicketsTransferred("Some of these tickets belong to somebody else now; refund them with force.")
 
 
@@ -207,11 +249,12 @@ class AdoptRefund(_OfOrder):
         if ledger is None or docs[self.refund.path].exists:
             return Decision(None)
         total = total_after(ledger.refund, self.refund, None)
+        going = self.going(ledger, total, docs)
         known = Put(self.refund.path, self.refund.fields())
         if total.amount < ledger.amount:
             return Decision(None, (known, *self._asking_which_tickets(ledger, total)))
         closed = Merge(ledger.path, Fulfillment.patch(refund=total, status="refunded"))
-        return Decision(None, (known, closed, *self.taken(docs, restock=True)))
+        return Decision(None, (known, closed, *self.taken(going, docs, restock=True)))
 
     def _asking_which_tickets(self, ledger: Fulfillment, total: RefundTotal) -> Iterator[Write]:
         alert = AdminAlert(

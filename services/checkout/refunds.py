@@ -1,17 +1,16 @@
 """Sending money back: whoever comes first asks Stripe, the admin's request or the job; both record what it says."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from services.checkout.letters import Letter
 from services.checkout.mail import Mailer
 from services.checkout.payments import Payments, RefundRefused, StripeRefund, StripeUnavailable
-from services.checkout.refund_rules import AdoptRefund, OrderNotFound, RecordRefund, RequestRefund
+from services.checkout.refund_rules import AdoptRefund, BatchesChanged, OrderNotFound, RecordRefund, RequestRefund
 from services.checkout.settlement import Settlement
 from shared.documents import Fulfillment, Rager, Refund
-from shared.errors import BadRequest, Conflict
 from shared.firestore import paths
 from shared.firestore.client import Database
 from shared.firestore.committer import Committer
@@ -19,18 +18,10 @@ from shared.firestore.query import Query
 from shared.operations import Write
 from shared.worker import Run
 
+T = TypeVar("T")
+
 _TAKEOVER: Final = timedelta(seconds=60)
 """When the job asks Stripe, in case the admin's request died before it could."""
-
-
-class UnknownItem(BadRequest):
-    code = "unknown_item"
-
-
-class ItemSplit(Conflict):
-    """The item's batch, or a part of it, has been transferred."""
-
-    code = "item_split"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +50,23 @@ class Refunds:
         ledger = Fulfillment.of(await self.database.get(paths.fulfillment(asked.payment_intent_id)))
         if ledger is None:
             raise OrderNotFound("There is no such order.")
-        batches = await self.batches(ledger)
-        amount, taken = _extent(asked, ledger, batches)
         refund = Refund(
             path=paths.refund(ledger.id, asked.key),
-            amount=amount,
+            amount=_extent(asked, ledger),
             currency=ledger.currency,
             reason=asked.reason,
             note=asked.note,
-            rager_ids=tuple(rager.id for rager in taken),
+            rager_ids=tuple(dict.fromkeys(asked.rager_ids or ())),
             created_at=now,
         )
-        request = RequestRefund(
-            refund, [rager.path for rager in taken], now, asked.force, asked.restock, now + _TAKEOVER
-        )
-        known = await self.committer.run(request)
+
+        async def request(rager_paths: Sequence[str], complete: bool) -> Refund:
+            due = now + _TAKEOVER
+            return await self.committer.run(
+                RequestRefund(refund, rager_paths, complete, now, asked.force, asked.restock, due)
+            )
+
+        known = await self._with_batches(ledger, request)
         try:
             return await self.execute(known)
         except StripeUnavailable:  # the job goes on with it
@@ -93,15 +86,27 @@ class Refunds:
         recorded = await self.committer.run(RecordRefund(refund.path, status, stripe_id, error, datetime.now(UTC)))
         return recorded or refund
 
-    async def batches(self, ledger: Fulfillment) -> Sequence[Rager]:
+    async def _with_batches(self, ledger: Fulfillment, run: Callable[[Sequence[str], bool], Awaitable[T]]) -> T:
+        """Run something on all batches of an order, looking them up again when they change meanwhile.
+
+        Batches that twice are the same and still do not add up are all there are: somebody changed them by hand.
+        """
+        seen: Sequence[str] | None = None
+        while True:
+            rager_paths = await self._batches(ledger)
+            try:
+                return await run(rager_paths, rager_paths == seen)
+            except BatchesChanged:
+                seen = rager_paths
+
+    async def _batches(self, ledger: Fulfillment) -> Sequence[str]:
         """All batches that came of an order, also those that were split off or are somebody else's now."""
         bought = Rager.stored_name("payment_intent_id")
-        documents = [
-            document
+        return [
+            document.path
             for event_id in sorted({detail.event_id for detail in ledger.details})
             for document in await self.database.query(Query(paths.ragers(event_id), where=((bought, "==", ledger.id),)))
         ]
-        return [rager for document in documents if (rager := Rager.of(document))]
 
     async def run(self, run: Run) -> Sequence[Write]:
         """The job that sees to one refund: payload ``paymentIntentId`` and ``key``."""
@@ -135,33 +140,23 @@ class Refunds:
                 error=said.error,
                 created_at=now,
             )
-            rager_paths = [rager.path for rager in await self.batches(ledger)]
-            await self.committer.run(AdoptRefund(refund, rager_paths, now))
+            await self._adopt(ledger, refund, now)
         await self.committer.run(RecordRefund(path, said.status, said.id, said.error, now))
 
+    async def _adopt(self, ledger: Fulfillment, refund: Refund, now: datetime) -> None:
+        async def adopt(rager_paths: Sequence[str], complete: bool) -> None:
+            await self.committer.run(AdoptRefund(refund, rager_paths, complete, now))
 
-def _extent(asked: RefundAsked, ledger: Fulfillment, batches: Sequence[Rager]) -> tuple[int, Sequence[Rager]]:
-    """How much goes back, and which batches go with it: all of them once nothing of the payment is left."""
-    left = ledger.amount - (ledger.refund.amount if ledger.refund else 0)
+        await self._with_batches(ledger, adopt)
+
+
+def _extent(asked: RefundAsked, ledger: Fulfillment) -> int:
+    """How much goes back: what the items contributed, the amount asked for, or all that is left."""
     if asked.rager_ids is not None:
-        return _of_items(asked.rager_ids, ledger, batches)
-    if asked.amount is not None and asked.amount != left:
-        return asked.amount, ()
-    return left, [rager for rager in batches if rager.counts]
-
-
-def _of_items(rager_ids: Sequence[str], ledger: Fulfillment, batches: Sequence[Rager]) -> tuple[int, Sequence[Rager]]:
-    details = {detail.rager_id: detail for detail in ledger.details}
-    present = {rager.id: rager for rager in batches}
-    amount = 0
-    for rager_id in dict.fromkeys(rager_ids):
-        detail, rager = details.get(rager_id), present.get(rager_id)
-        if detail is None or detail.amount is None or rager is None or rager.refunded_at is not None:
-            raise UnknownItem("This order has no such item (any more).", fields={"ragerId": rager_id})
-        if rager.transferred or rager.ticket_quantity != detail.qty:
-            raise ItemSplit("Tickets of this item were transferred; refund the whole order, or an amount.")
-        amount += detail.amount
-    return amount, [present[rager_id] for rager_id in dict.fromkeys(rager_ids)]
+        sold = {detail.rager_id: detail.amount or 0 for detail in ledger.details}
+        return sum(sold.get(rager_id, 0) for rager_id in dict.fromkeys(asked.rager_ids)) or 1
+    left = ledger.amount - (ledger.refund.amount if ledger.refund else 0)
+    return left if asked.amount is None else asked.amount
 
 
 @dataclass(frozen=True, slots=True)

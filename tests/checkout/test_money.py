@@ -377,7 +377,7 @@ class TestRefunds:
         details = (await holding.finalize("ann", payment)).body["details"]
         refunded = await self.refund(holding, payment, items=[{"ragerId": details[1]["ragerId"]}])
         assert refunded.body["amount"] == 750
-        assert (await self.refund(holding, payment, items=[{"ragerId": details[1]["ragerId"]}])).code == "unknown_item"
+        assert (await self.refund(holding, payment, items=[{"ragerId": details[1]["ragerId"]}])).code == "item_split"
         assert (await self.refund(holding, payment, items=[{"ragerId": "nobody"}])).code == "unknown_item"
         assert (await ledger_of(database, payment)).status == "completed"
         await settled(holding, stripe)

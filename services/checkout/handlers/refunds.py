@@ -8,8 +8,15 @@ from aiohttp import web
 
 from services.checkout.counter import refunds_of
 from services.checkout.payments import StripeDisabled
-from services.checkout.refund_rules import OrderNotFound, RefundExceedsPayment, TicketsTransferred, TicketsUsed
-from services.checkout.refunds import ItemSplit, RefundAsked, UnknownItem
+from services.checkout.refund_rules import (
+    ItemSplit,
+    OrderNotFound,
+    RefundExceedsPayment,
+    TicketsTransferred,
+    TicketsUsed,
+    UnknownItem,
+)
+from services.checkout.refunds import RefundAsked
 from services.checkout.schemas.refunds import OrderRefunded, RefundOrder
 from shared.http import Routes
 
