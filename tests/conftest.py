@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -15,6 +16,7 @@ from tests.support.services import PROXY_KEY, Service, serving
 from tests.support.shop import STRIPE_KEY, Shop
 
 PROJECT = "demo-test"
+INDEXES = Path(__file__).parent.parent / "deploy" / "firestore" / "firestore.indexes.json"
 
 # what tests print when they fail; the pretty tracebacks of the default take seconds and show secrets
 structlog.configure(
@@ -30,7 +32,7 @@ WEBHOOK_SECRET = "whsec_test"
 @pytest.fixture
 async def firestore(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedFirestore]:
     """An empty Firestore on a free port, which every client made in the test talks to."""
-    async with EmbeddedFirestore() as server:
+    async with EmbeddedFirestore(indexes=INDEXES) as server:
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.host)
         monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", PROJECT)
         yield server

@@ -22,6 +22,9 @@ PASSED_ON: Final = frozenset(
 no addresses of real systems: the embedded deployment talks to itself only.
 """
 
+INDEXES: Final = Path(__file__).parents[1] / "firestore" / "firestore.indexes.json"
+"""So that a query which production would refuse for lack of an index fails here first."""
+
 DEFAULTS: Final = {
     "PROXY_KEY": "dev-proxy",
     "ADMIN_AUTH": "proxy",
@@ -48,7 +51,8 @@ def layers(addresses: Addresses, data_dir: Path | None) -> Sequence[Sequence[Par
     webhook = f"{addresses.url('checkout')}/stripe/webhook={WEBHOOK_SECRET}"
     stripe = _embedded("stripe", addresses, data_dir, "--webhook", webhook)
     third_parties = [stripe, _embedded("mailbox", addresses, data_dir)]
-    return [[_embedded("firestore", addresses, data_dir)], third_parties, services, [_gateway(addresses)]]
+    database = _embedded("firestore", addresses, data_dir, "--indexes", str(INDEXES))
+    return [[database], third_parties, services, [_gateway(addresses)]]
 
 
 def seeding(addresses: Addresses) -> Part:
