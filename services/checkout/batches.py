@@ -1,11 +1,29 @@
 """What a batch of tickets brings with it when it is made, and how summaries follow one that changes hands. Pure."""
 
+import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 from shared.documents import Rager, Summary, TicketToken
 from shared.firestore import paths
 from shared.operations import Increment, Merge, Put, Write
+
+
+@dataclass(frozen=True, slots=True)
+class NewTickets:
+    """The random parts of one batch, drawn before the decision because it may be taken more than once.
+
+    ``token`` has 128 random bits, in hex.
+    """
+
+    rager_id: str
+    token: str
+
+    @classmethod
+    def draw(cls) -> Self:
+        return cls(secrets.token_hex(10), secrets.token_hex(16))
 
 
 def issued(rager: Rager, now: datetime) -> Iterator[Write]:

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.checkout.addresses import same
-from services.checkout.batches import credited, issued
-from services.checkout.fulfilment import NewTickets
+from services.checkout.batches import NewTickets, credited, issued
 from services.checkout.notifications import told
 from services.checkout.transfers import Refunded, check_unused, mail, named, tickets
 from shared.documents import Event, Rager, TicketTransfer

@@ -2,14 +2,13 @@
 
 import base64
 import hashlib
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Self
+from typing import Final
 
 from services.checkout import promos
-from services.checkout.batches import credited, issued
+from services.checkout.batches import NewTickets, credited, issued
 from services.checkout.buyers import Buyer
 from services.checkout.pricing import shares
 from services.checkout.promos import Applied
@@ -36,21 +35,6 @@ from shared.operations import Decision, Documents, Merge, Put, Value, Write
 RECEIPT: Final = "receipt_email"
 SETTLED: Final = frozenset({"completed", "partial", "refunded"})
 """Ledger states that a replay answers from; ``processing`` and ``failed`` are taken up again."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewTickets:
-    """The random parts of one item's batch, drawn before the decision because it may be taken more than once.
-
-    ``token`` has 128 random bits, in hex.
-    """
-
-    rager_id: str
-    token: str
-
-    @classmethod
-    def draw(cls) -> Self:
-        return cls(secrets.token_hex(10), secrets.token_hex(16))
 
 
 @dataclass(frozen=True, slots=True)

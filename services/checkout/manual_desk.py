@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from services.checkout.fulfilment import NewTickets
+from services.checkout.batches import NewTickets
 from services.checkout.manual_tickets import CreateManualTicket, EventNotFound, ManualOrder
 from shared.documents import Customer, Event, ManualTicket
 from shared.errors import Conflict

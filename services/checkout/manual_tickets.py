@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 
-from services.checkout.batches import credited, issued
-from services.checkout.fulfilment import RECEIPT, NewTickets
+from services.checkout.batches import NewTickets, credited, issued
+from services.checkout.fulfilment import RECEIPT
 from services.checkout.pricing import SoldOut
 from services.checkout.ticket_mails import TICKETS
 from services.checkout.transfers import IdempotencyConflict

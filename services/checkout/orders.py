@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.checkout.batches import NewTickets
 from services.checkout.buyers import Buyer
-from services.checkout.fulfilment import SETTLED, Fulfilled, FulfilOrder, NewTickets, PaidOrder
+from services.checkout.fulfilment import SETTLED, Fulfilled, FulfilOrder, PaidOrder
 from services.checkout.payments import Payment
 from services.checkout.pending_orders import Till
 from services.checkout.pricing import CURRENCY, CartItem, EmptyCart, UnknownEvent, UnknownTicketType

@@ -10,8 +10,9 @@ from typing import Final
 
 import structlog
 
+from services.checkout.batches import NewTickets
 from services.checkout.buyers import Buyer
-from services.checkout.fulfilment import SETTLED, Fulfilled, FulfilOrder, NewTickets, PaidOrder
+from services.checkout.fulfilment import SETTLED, Fulfilled, FulfilOrder, PaidOrder
 from services.checkout.holds import OPEN, ReleaseHold
 from services.checkout.orders import CartMismatch, paid_items
 from services.checkout.payments import InvalidPaymentIntent, Payment

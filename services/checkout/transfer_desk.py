@@ -10,9 +10,9 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import Counter
 
+from services.checkout.batches import NewTickets
 from services.checkout.claim_tokens import ClaimTokens, hash_of
 from services.checkout.claims import Claimed, Claimer, ClaimTransfer, TransferNotFound, check_pending
-from services.checkout.fulfilment import NewTickets
 from services.checkout.metrics import CHECKOUT_METRICS
 from services.checkout.settings import CHECKOUT_SETTINGS
 from services.checkout.transfer_ends import CancelTransfer, ExpireTransfer

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.checkout.batches import issued
-from services.checkout.fulfilment import NewTickets
+from services.checkout.batches import NewTickets, issued
 from services.checkout.notifications import told
 from shared.documents import Event, Rager, TicketTransfer
 from shared.errors import Conflict, Forbidden, NotFound

@@ -13,8 +13,8 @@ from deploy.local.firestore.faults import Fault
 from deploy.local.firestore.server import EmbeddedFirestore
 from deploy.local.mailbox import Mailbox
 from services.checkout.app import create_app
+from services.checkout.batches import NewTickets
 from services.checkout.claim_tokens import ClaimTokens
-from services.checkout.fulfilment import NewTickets
 from services.checkout.settings import CheckoutSettings
 from services.checkout.transfers import Offer, Recipient, Sender, StartTransfer
 from shared.documents import Rager
