@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     job_poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 15.0
     """How long one look around for jobs that other processes left behind takes."""
 
+    commit_deadline_seconds: Annotated[float, Field(gt=0, le=300)] = 15.0
+    """How long a change of state may take, retries included, before the request is answered 503."""
+
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     drain_seconds: Annotated[float, Field(ge=0, le=300)] = 5.0

@@ -11,7 +11,7 @@ from aiohttp import web
 from shared.config import SETTINGS
 from shared.firestore import paths
 from shared.firestore.client import Database
-from shared.firestore.committer import Committer
+from shared.firestore.committer import Committer, Limits
 from shared.firestore.metrics import CommitterMetrics
 from shared.metrics import REGISTRY
 from shared.worker import JobHandler, JobMetrics, Worker
@@ -26,7 +26,8 @@ CleanupContext = Callable[[web.Application], AsyncIterator[None]]
 async def database(app: web.Application) -> AsyncIterator[None]:
     """Opens the database and the committer; closes them when everything in flight is through."""
     db = Database.connect(app[SETTINGS].google_cloud_project)
-    committer = Committer(db, CommitterMetrics(app[REGISTRY]))
+    limits = Limits(deadline=app[SETTINGS].commit_deadline_seconds)
+    committer = Committer(db, CommitterMetrics(app[REGISTRY]), limits=limits)
     app[DB], app[COMMITTER] = db, committer
     yield
     await committer.close()

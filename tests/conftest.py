@@ -1,5 +1,4 @@
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -8,6 +7,7 @@ from pydantic import SecretStr
 
 from deploy.local.firestore.server import EmbeddedFirestore
 from deploy.local.mailbox import Mailbox
+from deploy.local.parts import INDEXES
 from deploy.local.stripe import StripeSimulator
 from services.checkout.app import create_app as checkout_app
 from services.checkout.settings import CheckoutSettings
@@ -16,7 +16,6 @@ from tests.support.services import PROXY_KEY, Service, serving
 from tests.support.shop import STRIPE_KEY, Shop
 
 PROJECT = "demo-test"
-INDEXES = Path(__file__).parent.parent / "deploy" / "firestore" / "firestore.indexes.json"
 
 # what tests print when they fail; the pretty tracebacks of the default take seconds and show secrets
 structlog.configure(

@@ -5,7 +5,7 @@ from typing import Any
 
 import aiohttp
 
-from shared.documents import Event, Rager, Summary
+from shared.documents import Event, Hold, Rager, Summary
 from shared.firestore import paths
 from shared.firestore.client import Database
 from shared.firestore.query import Query
@@ -90,13 +90,15 @@ async def summaries_of(database: Database, event_id: str) -> dict[str, Summary]:
 
 
 async def check_invariants(database: Database, event_id: str) -> None:
-    """Inventory and tickets are what the event started with; summaries are the sums of ragers; nothing is negative."""
+    """Inventory, held and sold tickets are what the event started with; summaries are the sums of ragers; nothing is negative."""
     event = Event.of(await database.get(paths.event(event_id)))
     assert event is not None
     ragers = await ragers_of(database, event_id)
     sold = sum(rager.ticket_quantity for rager in ragers if rager.counts)
+    holds = [Hold.of(document) for document in await database.query(Query("holds"))]
+    held = sum(hold.quantity_of(event_id) for hold in holds if hold)
     assert event.quantity >= 0
-    assert event.quantity + sold == event.seeded_quantity
+    assert event.quantity + held + sold == event.seeded_quantity
     assert all(0 <= rager.used_count <= rager.ticket_quantity for rager in ragers)
     summaries = await summaries_of(database, event_id)
     expected: dict[str, tuple[int, int]] = dict.fromkeys(summaries, (0, 0))
