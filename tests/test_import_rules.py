@@ -24,6 +24,8 @@ PURE_MODULES = {
     "services/checkout/guest_claims.py",
     "services/checkout/notifications.py",
     "services/checkout/pricing.py",
+    "services/checkout/promos.py",
+    "services/checkout/tally.py",
     "services/checkout/transfer_ends.py",
     "services/checkout/transfers.py",
     "services/scanning/admission.py",

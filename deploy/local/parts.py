@@ -15,7 +15,8 @@ PASSED_ON: Final = frozenset(
     {
         *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDEVMODE"),
         *("LOG_LEVEL", "LOG_FORMAT", "PROXY_KEY", "MAX_TICKETS_PER_ITEM", "SALES_TAX_PERCENT", "HOLD_MINUTES"),
-        *("PUBLIC_SITE_URL", "EMAIL_FROM", "JOB_POLL_SECONDS", "RATE_LIMIT_STORAGE_URI", "TRANSFER_TTL_HOURS"),
+        *("PUBLIC_SITE_URL", "EMAIL_FROM", "JOB_POLL_SECONDS", "TRANSFER_TTL_HOURS"),
+        *("RATE_LIMITS", "RATE_LIMIT_STORAGE_URI"),
     }
 )
 """The variables of the launcher's environment that reach the parts. The others do not, above all no credentials and
