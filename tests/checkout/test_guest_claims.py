@@ -1,16 +1,19 @@
 """What a guest bought becomes the account's that has the guest's address."""
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from deploy.local.firestore.faults import Fault
 from deploy.local.firestore.server import EmbeddedFirestore
-from shared.documents import Purchase
+from services.checkout.guest_claims import Account, ClaimGuestTickets
+from shared.documents import Purchase, Rager
 from shared.firestore import paths
 from shared.firestore.client import Database
-from shared.operations import Delete
+from shared.operations import Batch, Delete, Document
 from tests.support.id_tokens import SignIn
 from tests.support.services import Reply, Service
 from tests.support.shop import Shop, check_invariants, event_on_sale, ragers_of, summaries_of
@@ -113,6 +116,21 @@ async def test_lost_replies_and_many_requests_hand_over_once(
     assert {reply.status for reply in replies} == {200}
     assert sum(reply.body["claimed"] for reply in replies) == 60
     await tickets.check()
+
+
+def test_a_decision_that_is_taken_again_after_a_lost_reply_answers_the_same() -> None:
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+    rager = Rager(paths.rager("gala", "r1"), guest_email=GUEST, ticket_quantity=2)
+    operation = ClaimGuestTickets(Account("gus", GUEST), "gala", [rager], now)
+    documents = {path: Document(path, None) for path in operation.reads()}
+    batch = Batch({**documents, rager.path: Document(rager.path, rager.fields())})
+    first = operation.decide(batch.view(operation.reads()))
+    batch.add(first.writes)
+    again = operation.decide(batch.view(operation.reads()))
+    assert [claimed.rager_id for claimed in first.result] == ["r1"]
+    assert (again.result, again.writes) == (first.result, ())
+    later = replace(operation, now=now + timedelta(seconds=1))
+    assert later.decide(batch.view(operation.reads())).result == []
 
 
 @pytest.mark.parametrize(
