@@ -108,7 +108,7 @@ def job(auditor: Auditor, settings: ScanningSettings) -> JobHandler:
         await ask_for_next(auditor.committer, settings, datetime.now(UTC))
         async for event_id in current_events(auditor.database, datetime.now(UTC), job.job.cursor or ""):
             audited = await auditor.audit(event_id, dry_run=False, scheduled=True)
-            _log.info("event_audited", event=event_id, repaired=audited.run.updated_users)
+            _log.info("event_audited", event_id=event_id, repaired=audited.run.updated_users)
             await job.checkpoint(event_id)
         return ()
 
