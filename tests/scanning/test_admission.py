@@ -96,3 +96,11 @@ def test_a_record_without_a_reply_is_answered_without_failing() -> None:
     answer = memory.scan(ask("rager", "r0", "s"))
     assert answer.replayed
     assert memory.used() == {"r0": 0}
+
+
+def test_a_ticket_that_changed_hands_since_the_lookup_is_looked_at_again() -> None:
+    memory = Memory([1])
+    stale = Ticket("e", "r0", "ben", ("r0",), complete=True)
+    outcome = memory.run(Admission(ask("rager", "r0", "s"), stale))
+    assert outcome == LookAgain(stale, "anna", all_ragers=True)
+    assert memory.used() == {"r0": 0}

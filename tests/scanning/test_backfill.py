@@ -122,7 +122,7 @@ async def test_two_backfills_at_once_under_faults_give_one_token_each(
 ) -> None:
     for n in range(60):
         await bare(database, f"r{n:02}")
-    firestore.faults.set("Commit", Fault(aborted=0.2, lost_reply=0.2))
+    firestore.faults.set("Commit", Fault(aborted=0.2, lost_reply=0.6))
     replies = await asyncio.gather(run(door), run(door))
     firestore.faults.clear()
     assert sum(reply.body["updated"] for reply in replies) == 60

@@ -39,14 +39,19 @@ async def test_a_scan_by_token_knows_what_the_holder_has_in_other_batches(door: 
     assert (reply.body["remaining"], reply.body["remainingTotal"]) == (2, 6)
 
 
-async def test_a_mapping_without_a_holder_is_looked_at_again(door: Service, tickets: Tickets) -> None:
+async def test_a_mapping_without_a_holder_is_looked_at_again(
+    door: Service, tickets: Tickets, firestore: EmbeddedFirestore
+) -> None:
     rager = await tickets.sell("anna", 3, "r1")
     await tickets.sell("anna", 4, "r2")
     mapping = tickets.mapping(rager).fields() | {"firebaseId": None}
     await tickets.forget_mapping("r1-token")
     await store(tickets.database, Put("ticketTokens/r1-token", mapping))
+    before = firestore.faults.calls.copy()
     reply = await door.post("/scan-ticket", {"token": "r1-token"})
+    calls = firestore.faults.calls - before
     assert reply.body["remainingTotal"] == 6
+    assert (calls["BatchGetDocuments"], calls["RunQuery"]) == (3, 0)
     assert await tickets.check() == 1
 
 
