@@ -312,7 +312,7 @@ class TestSweeper:
         settings = checkout_settings.model_copy(update={"sweep_after_seconds": 0.0, "sweep_seconds": 0.2})
         async with serving(create_app(settings)):
             async with asyncio.timeout(20):
-                while not (await database.get(paths.fulfillment(payment))).exists:  # noqa: ASYNC110  another process's
+                while not (await database.get(paths.fulfillment(payment))).exists:
                     await asyncio.sleep(0.05)
         assert (await ledger_of(database, payment)).status == "completed"
         await check_invariants(database, "gala")
