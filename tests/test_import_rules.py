@@ -29,7 +29,15 @@ PURE_MODULES = {
     "services/checkout/transfer_ends.py",
     "services/checkout/transfers.py",
     "services/scanning/admission.py",
+    "services/scanning/asking.py",
+    "services/scanning/door_keys.py",
+    "services/scanning/holding.py",
+    "services/scanning/minting.py",
+    "services/scanning/payload.py",
+    "services/scanning/repair.py",
     "services/scanning/selection.py",
+    "services/scanning/undo.py",
+    "services/scanning/verdict.py",
 }
 EMBEDDED = "deploy.local"
 

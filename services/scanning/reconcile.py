@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -62,6 +62,17 @@ class _Tally:
             if len(self.samples) < SAMPLES:
                 self.samples.append(repaired)
 
+    def run(self, event_id: str, started: datetime) -> ReconcileRun:
+        return ReconcileRun(
+            paths.reconcile_run(event_id, f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"),
+            event_id=event_id,
+            processed_users=self.processed,
+            updated_users=self.updated,
+            samples=tuple(self.samples),
+            started_at=started,
+            finished_at=datetime.now(UTC),
+        )
+
 
 async def reconcile(
     database: Database,
@@ -84,15 +95,9 @@ async def reconcile(
             await _attend(database, committer, event_id, suspects, tally, dry_run=dry_run)
             suspects.clear()
     await _attend(database, committer, event_id, suspects, tally, dry_run=dry_run)
-    run = ReconcileRun(
-        paths.reconcile_run(event_id, f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"),
-        event_id=event_id,
-        processed_users=tally.processed,
-        updated_users=tally.updated,
-        samples=tuple(tally.samples),
+    run = replace(
+        tally.run(event_id, started),
         scheduled=scheduled,
-        started_at=started,
-        finished_at=datetime.now(UTC),
         duration_ms=round((time.perf_counter() - clock) * 1000),
     )
     if not dry_run:

@@ -1,4 +1,4 @@
-"""When the audit runs: a job that, once run, asks for the next one. Pure.
+"""When the audit runs: a job that, once run, asks for the next one.
 
 The job's id is its time, so that however many replicas ask for it there is one.
 """
