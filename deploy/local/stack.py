@@ -7,8 +7,10 @@ async with Stack(data_dir=tmp_path) as stack:
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +34,9 @@ class Stack:
     ) -> None:
         keeping = ["--data-dir", str(data_dir.resolve())] if data_dir else ["--ephemeral"]
         self._command = [sys.executable, "-m", "deploy.local", "up", "--base-port", str(base_port), *keeping]
+        self._keeps_nothing = data_dir is None
         self._environment = {**os.environ, **(environment or {})}
+        self._scratch: Path | None = None
         self._process: asyncio.subprocess.Process | None = None
         self.urls: Mapping[str, str] = {}
 
@@ -44,6 +48,9 @@ class Stack:
 
     async def start(self) -> None:
         """Returns when everything is ready, ``urls`` holding the ready line."""
+        if self._keeps_nothing:
+            self._scratch = Path(tempfile.mkdtemp(prefix="ticketing-"))
+            self._environment["TMPDIR"] = str(self._scratch)
         self._process = await asyncio.create_subprocess_exec(
             *self._command, stdout=asyncio.subprocess.PIPE, env=self._environment, cwd=ROOT, start_new_session=True
         )
@@ -64,13 +71,21 @@ class Stack:
         code = await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
         if code:
             raise StackFailed(f"The system ended with exit code {code}.")
+        self._forget()
 
     async def kill(self) -> None:
         """``kill -9`` of every process at once; returns when all are gone, so that the data can be opened again."""
-        if self.process.returncode is None:
+        killed = self.process.returncode is None
+        if killed:
             os.killpg(self.process.pid, signal.SIGKILL)
         await self.process.wait()
         await _closed(self.urls)
+        if killed:  # what ended by itself has said which log to read
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -79,10 +94,15 @@ class Stack:
     async def __aexit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        if kind or self.process.returncode is not None:
+        if self.process.returncode is not None:
             await self.kill()
-        else:
+            return
+        try:
             await self.stop()
+        except BaseException:  # a second Ctrl-C is one: nothing may stay behind
+            await self.kill()
+            if kind is None:
+                raise
 
 
 async def _ready_line(process: asyncio.subprocess.Process) -> Mapping[str, str]:

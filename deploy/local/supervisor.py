@@ -57,11 +57,10 @@ class Supervisor:
 
     async def start(self, parts: Sequence[Part]) -> None:
         """Starts the parts together and waits until all of them are ready; raises ``PartFailed``."""
-        began = time.monotonic()
+        say(f"starting {', '.join(part.name for part in parts)} ...")
         children = [await self._spawn(part) for part in parts]
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
             await together(*(_until_ready(child, session) for child in children))
-        say(f"{', '.join(part.name for part in parts)}: ready after {time.monotonic() - began:.1f} s")
 
     async def _spawn(self, part: Part) -> Child:
         log = self.logs / f"{part.name}.log"
@@ -130,13 +129,14 @@ async def together(*work: Coroutine[None, None, None]) -> None:
 
 
 async def _until_ready(child: Child, session: aiohttp.ClientSession) -> None:
-    deadline = time.monotonic() + READY_SECONDS
+    began = time.monotonic()
     while not await _is_ready(child.part, session):
         if not child.running:
             raise ended(child)
-        if time.monotonic() > deadline:
+        if time.monotonic() - began > READY_SECONDS:
             raise failure(child, f"is not ready after {READY_SECONDS:.0f} s")
         await asyncio.sleep(POLL_SECONDS)
+    say(f"{child.part.name}: ready after {time.monotonic() - began:.1f} s")
 
 
 async def _is_ready(part: Part, session: aiohttp.ClientSession) -> bool:

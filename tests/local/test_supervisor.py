@@ -45,7 +45,7 @@ def names(directory: Path) -> set[str]:
 
 
 async def until(port: int, *, open_: bool) -> None:
-    while await listening(f"{HOST}:{port}") != open_:  # noqa: ASYNC110  another process sets no event
+    while await listening(f"{HOST}:{port}") != open_:
         await asyncio.sleep(0.02)
 
 

@@ -109,7 +109,7 @@ async def until_up(session: aiohttp.ClientSession, url: str) -> None:
 
 
 async def until(session: aiohttp.ClientSession, url: str, status: int | None) -> None:
-    while await status_of(session, url) != status:  # noqa: ASYNC110  what is awaited happens behind a socket
+    while await status_of(session, url) != status:
         await asyncio.sleep(0.01)
 
 
