@@ -90,7 +90,7 @@ async def summaries_of(database: Database, event_id: str) -> dict[str, Summary]:
 
 
 async def check_invariants(database: Database, event_id: str) -> None:
-    """Inventory, held and sold tickets are what the event began with, summaries the sums of ragers, nothing negative."""
+    """Inventory, held and sold tickets are what the event began with, summaries the sums of ragers, none negative."""
     event = Event.of(await database.get(paths.event(event_id)))
     assert event is not None
     ragers = await ragers_of(database, event_id)
