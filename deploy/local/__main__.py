@@ -12,7 +12,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description="The whole system on this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
     start = commands.add_parser("up", help="start everything and stay until Ctrl-C")
-    start.add_argument("--base-port", type=base_port, default=8080, help="the gateway's; 0 picks free ones (%(default)s)")
+    start.add_argument(
+        "--base-port", type=base_port, default=8080, help="the gateway's; 0 picks free ones (%(default)s)"
+    )
     keeping = start.add_mutually_exclusive_group()
     keeping.add_argument("--data-dir", type=Path, default=Path(".local"), help="where data stays (%(default)s)")
     keeping.add_argument("--ephemeral", action="store_true", help="keep nothing")

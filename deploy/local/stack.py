@@ -111,6 +111,7 @@ async def _ready_line(process: asyncio.subprocess.Process) -> Mapping[str, str]:
     line = (await process.stdout.readline()).decode()
     word, _, addresses = line.partition(" ")
     if word != "ready":
+        await process.wait()
         raise StackFailed("The system did not start; what it wrote to stderr says why.")
     urls: Mapping[str, str] = json.loads(addresses)
     return urls
