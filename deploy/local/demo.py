@@ -3,8 +3,10 @@
 Exit code 0 if every step went as it should and every invariant holds, 1 with the reason otherwise.
 """
 
+import argparse
 import asyncio
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -25,6 +27,7 @@ USER: Final = "ada"
 TICKETS: Final = 100
 CARTS: Final = (2, 3)
 HEADERS: Final = {"x-proxy-key": "dev-proxy"}
+INTERRUPTED: Final = 128 + signal.SIGINT
 STRIPE: Final = {"Authorization": "Bearer sk_test_local"}
 
 
@@ -195,11 +198,18 @@ async def demo() -> None:
 
 
 def main() -> int:
+    argparse.ArgumentParser(
+        prog="python -m deploy.local.demo",
+        description="Sells, fulfils and scans on a system of its own, and checks the numbers. Leaves nothing behind.",
+    ).parse_args()
     try:
         asyncio.run(demo())
     except (DemoFailed, StackFailed) as failed:
         print(f"\nThe demo failed. {failed}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nThe demo was interrupted; what it had started is stopped.", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

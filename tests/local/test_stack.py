@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore import AsyncClient
 
+from deploy.local.data_directory import kept
 from deploy.local.routing import SERVICES, service_of
 from deploy.local.seed import DEMO_EVENT
 from deploy.local.stack import Stack, StackFailed, listening
@@ -49,6 +51,14 @@ async def demo_event(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> dict[str,
 
 async def everything_listens(stack: Stack) -> dict[str, bool]:
     return {name: await listening(url) for name, url in stack.urls.items() if name != "project"}
+
+
+def is_empty(directory: Path) -> bool:
+    return not list(directory.iterdir())
+
+
+def exists(path: str) -> bool:
+    return Path(path).exists()
 
 
 def child_of(parent: int, word: str) -> int:
@@ -98,7 +108,8 @@ async def test_the_system_comes_up_whole_survives_kill_9_and_stops_cleanly(
 
         code, out, error = await up("--base-port", "0", "--data-dir", str(tmp_path / "data"))
         assert (code, out) == (1, "")
-        assert "Another system runs on" in error
+        signature = f"(process {stack.process.pid}, {stack.urls['gateway']})"
+        assert f"Another system runs on {tmp_path / 'data'} {signature}" in error
 
         os.kill(stack.process.pid, signal.SIGKILL)  # of the launcher alone: the others must not stay behind
         await stack.kill()
@@ -115,7 +126,10 @@ async def test_the_system_comes_up_whole_survives_kill_9_and_stops_cleanly(
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds the child in /proc")
-async def test_when_a_part_ends_by_itself_the_system_stops_and_says_so(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_when_a_part_ends_by_itself_the_system_stops_says_so_and_leaves_its_logs(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     stack = Stack()
     await stack.start()
     try:
@@ -124,7 +138,9 @@ async def test_when_a_part_ends_by_itself_the_system_stops_and_says_so(capfd: py
             await stack.ended()
     finally:
         await stack.kill()
-    assert "scanning was ended by signal 9; its log is" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "scanning was ended by signal 9; its log is" in said
+    assert exists(said.rpartition("its log is ")[2].strip())
 
 
 async def test_a_busy_port_is_a_sentence_and_nothing_is_started() -> None:
@@ -137,10 +153,35 @@ async def test_a_busy_port_is_a_sentence_and_nothing_is_started() -> None:
     assert "Traceback" not in error
 
 
-async def test_an_interrupt_during_the_start_stops_what_was_started() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--base-port", "-5"), "-5 is not a port from 1 to 65528, or 0 for any free ones"),
+        (("--base-port", "65533"), "65533 is not a port from 1 to 65528, or 0 for any free ones"),
+        (("--base-port", "0", "--data-dir", __file__), f"{__file__} cannot hold the data: it is a file."),
+        (("--base-port", "0", "--data-dir", f"{__file__}/x"), f"{__file__}/x cannot hold the data: Not a directory."),
+    ],
+)
+async def test_what_cannot_be_used_is_a_sentence(arguments: tuple[str, ...], sentence: str) -> None:
+    code, out, error = await up(*arguments)
+    assert code in {1, 2}
+    assert out == ""
+    assert sentence in error
+    assert "Traceback" not in error
+
+
+async def test_a_wrong_port_is_told_before_a_directory_in_use(tmp_path: Path) -> None:
+    with kept(tmp_path):
+        _, _, error = await up("--base-port", "70000", "--data-dir", str(tmp_path))
+    assert "70000 is not a port" in error
+    assert "Another system" not in error
+
+
+async def test_an_interrupt_during_the_start_stops_what_was_started(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "deploy.local", "up", "--base-port", "0", "--ephemeral"),
         cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr
@@ -149,3 +190,36 @@ async def test_an_interrupt_during_the_start_stops_what_was_started() -> None:
     process.send_signal(signal.SIGINT)
     assert b"stopping" in await process.stderr.read()
     assert await process.wait() == 0
+    assert is_empty(tmp_path)
+
+
+async def test_an_early_failure_leaves_no_directory_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+    async with server:
+        port: int = server.sockets[0].getsockname()[1]
+        code, _, _ = await up("--base-port", str(port), "--ephemeral")
+    assert code == 1
+    assert is_empty(tmp_path)
+
+
+async def test_an_interrupted_demo_says_so_in_a_sentence_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "deploy.local.demo"),
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout
+    assert process.stderr
+    while not (await process.stdout.readline()).startswith(b"Starting"):
+        pass
+    while b"firestore: ready" not in await process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    said = (await process.stderr.read()).decode()
+    assert await process.wait() == 130
+    assert said.endswith("The demo was interrupted; what it had started is stopped.\n")
+    assert "Traceback" not in said
+    assert is_empty(tmp_path)
