@@ -14,9 +14,11 @@ WEBHOOK_SECRET: Final = "whsec_local"  # noqa: S105  it protects nothing but thi
 PASSED_ON: Final = frozenset(
     {
         *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDEVMODE"),
-        *("LOG_LEVEL", "LOG_FORMAT", "PROXY_KEY", "MAX_TICKETS_PER_ITEM", "SALES_TAX_PERCENT", "HOLD_MINUTES"),
-        *("PUBLIC_SITE_URL", "EMAIL_FROM", "JOB_POLL_SECONDS", "TRANSFER_TTL_HOURS"),
-        *("RATE_LIMITS", "RATE_LIMIT_STORAGE_URI"),
+        *("LOG_LEVEL", "LOG_FORMAT", "PROXY_KEY", "ALLOW_NO_PROXY_KEY", "MAX_TICKETS_PER_ITEM", "MAX_BODY_BYTES"),
+        *("RATE_LIMITS", "RATE_LIMIT_STORAGE_URI", "JOB_POLL_SECONDS", "COMMIT_DEADLINE_SECONDS"),
+        *("PUBLIC_SITE_URL", "EMAIL_FROM", "SALES_TAX_PERCENT", "TRANSFER_TTL_HOURS"),
+        *("HOLD_MINUTES", "SWEEP_SECONDS", "SWEEP_AFTER_SECONDS"),
+        *("UNDO_WINDOW_MINUTES", "AUDIT_SCHEDULE", "AUDIT_TIMEZONE"),
     }
 )
 """The variables of the launcher's environment that reach the parts. The others do not, above all no credentials and
