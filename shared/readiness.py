@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
+import aiohttp
 import structlog
 from aiohttp import web
 
@@ -12,6 +13,8 @@ log = structlog.get_logger()
 
 Check = Callable[[web.Application], Awaitable[object]]
 CHECK_SECONDS = 2.0
+NO_ANSWER = (OSError, TimeoutError, aiohttp.ClientError)
+"""What a dependency that is not up raises: its name says all, a trace would only bury it."""
 
 
 class NotReady(Unavailable):
@@ -41,7 +44,8 @@ class Readiness:
         try:
             await asyncio.wait_for(self._checks[name](app), CHECK_SECONDS)
         except Exception as error:  # whatever a dependency raises, it means that we cannot serve
-            log.warning("check_failed", check=name, error=type(error).__name__, exc_info=True)
+            known = isinstance(error, NO_ANSWER)
+            log.warning("check_failed", check=name, error=type(error).__name__, exc_info=not known)
             return "timeout" if isinstance(error, TimeoutError) else "failed"
         return "ok"
 
