@@ -17,20 +17,25 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from deploy.local.catalogue import as_one, descriptions
 from deploy.local.overview import OVERVIEW_POLICY, render_overview
 from deploy.local.routing import SEGMENTS, SERVICES
+from shared import docs
 from shared.app import VERSION, run
 from shared.config import Settings
 from shared.errors import Refusal, Unavailable
 from shared.metrics import HTTP_METRICS, REGISTRY, HttpMetrics, handler, new_registry
 from shared.middleware import REQUEST_ID, REQUEST_ID_HEADER, errors, observe, stamp
+from shared.openapi import Json
 from shared.readiness import READINESS, Readiness
 
 log = structlog.get_logger()
 
 CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 90.0
-"""Longer than any service lets a request take, so that it is the service that says what is wrong."""
+ANSWER_SECONDS = 60.0
+"""Silence after which a service is given up. Longer than a service's own deadlines, so that it is the service that
+says what is wrong, unless it is past saying anything.
+"""
 
 PROBE_TIMEOUT = aiohttp.ClientTimeout(total=2)
 
@@ -68,19 +73,25 @@ NOT_OURS_TO_ADD = (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE, hdrs.US
 """What aiohttp's client would send where the caller sent nothing."""
 
 SESSION = web.AppKey("session", aiohttp.ClientSession)
+PATIENCE = web.AppKey("patience", float)
 ADDRESSES: web.AppKey[Services] = web.AppKey("addresses")
 
 
-def create_app(services: Services, links: Mapping[str, str]) -> web.Application:
+def create_app(
+    services: Services, links: Mapping[str, str], *, answer_seconds: float = ANSWER_SECONDS
+) -> web.Application:
     """``services``: base URL by name. ``links``: what else the index page leads to."""
     app = web.Application(middlewares=(observe, errors))
     app[ADDRESSES] = services
+    app[PATIENCE] = answer_seconds
     app[REGISTRY] = new_registry("gateway", VERSION)
     app[HTTP_METRICS] = HttpMetrics(app[REGISTRY])
     app[READINESS] = Readiness({name: partial(_ready, url=url) for name, url in services.items()})
     app.on_response_prepare.append(stamp)
     app.cleanup_ctx.append(_session)
     app.router.add_get("/", partial(_index, links=links))
+    app.router.add_get("/docs", _docs)
+    app.router.add_get("/openapi.json", _openapi)
     app.router.add_get("/health", _health)
     app.router.add_get("/ready", app[READINESS].handle)
     app.router.add_get("/metrics", handler(app[REGISTRY]))
@@ -93,7 +104,7 @@ def create_app(services: Services, links: Mapping[str, str]) -> web.Application:
 
 
 async def _session(app: web.Application) -> AsyncIterator[None]:
-    timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=app[PATIENCE])
     connector = aiohttp.TCPConnector(limit=0)  # the services decide how much is too much
     async with aiohttp.ClientSession(
         connector=connector, timeout=timeout, auto_decompress=False, skip_auto_headers=NOT_OURS_TO_ADD
@@ -129,10 +140,23 @@ async def _health_of(app: web.Application, service: str) -> dict[str, object]:
 
 
 async def _index(request: web.Request, *, links: Mapping[str, str]) -> web.Response:
-    up = {name: bool(body["ok"]) for name, body in (await _health_of_all(request.app)).items()}
-    html = render_overview(str(request.url.origin()), request.app[ADDRESSES], links, up)
+    services = request.app[ADDRESSES]
+    specs = await descriptions(request.app[SESSION], services)
+    html = render_overview(str(request.url.origin()), services, links, specs)
     headers = {"Content-Security-Policy": OVERVIEW_POLICY}
     return web.Response(text=html, content_type="text/html", headers=headers)
+
+
+async def _docs(request: web.Request) -> web.Response:
+    return web.Response(text=docs.page(await _described(request)), content_type="text/html", headers=docs.POLICY)
+
+
+async def _openapi(request: web.Request) -> web.Response:
+    return web.json_response(await _described(request))
+
+
+async def _described(request: web.Request) -> Json:
+    return as_one(await descriptions(request.app[SESSION], request.app[ADDRESSES]), VERSION)
 
 
 async def _forward(request: web.Request, *, service: str) -> web.StreamResponse:
@@ -153,7 +177,7 @@ async def _forward(request: web.Request, *, service: str) -> web.StreamResponse:
     except (aiohttp.ClientError, TimeoutError) as error:
         log.warning("forwarding_failed", service=service, error=type(error).__name__)
         if response is None or not response.prepared:
-            raise _failure(service, error) from error
+            raise _failure(service, error, request.app[PATIENCE]) from None  # the log has just told it
         return _cut_off(request, response)
 
 
@@ -164,12 +188,13 @@ def _cut_off(request: web.Request, response: web.StreamResponse) -> web.StreamRe
     return response
 
 
-def _failure(service: str, error: Exception) -> Refusal:
+def _failure(service: str, error: Exception, patience: float) -> Refusal:
     sentence = "This part of the system is not available right now. Please try again."
     if isinstance(error, aiohttp.ClientConnectorError):
         return ServiceDown(sentence, message=f"{service} does not accept connections; is it running?")
     if isinstance(error, TimeoutError):
-        return GatewayTimeout(sentence, message=f"{service} did not answer in time.")
+        detail = f"{service} did not answer within {patience:g} s and may still do what it was asked; see its log."
+        return GatewayTimeout(sentence, message=detail)
     return BadGateway(sentence, message=f"{service} closed the connection without an answer; see its log.")
 
 

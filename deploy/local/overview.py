@@ -5,14 +5,17 @@ from pathlib import Path
 
 import jinja2
 
-from deploy.local.routing import SEGMENTS
+from shared.openapi import Json
 
 TEMPLATES = Path(__file__).parent / "templates"
 OVERVIEW_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def render_overview(origin: str, services: Mapping[str, str], links: Mapping[str, str], up: Mapping[str, bool]) -> str:
+def render_overview(
+    origin: str, services: Mapping[str, str], links: Mapping[str, str], specs: Mapping[str, Json]
+) -> str:
+    """``specs``: the descriptions of the services that are up; their routes are listed."""
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.get_template("overview.html")
-    return page.render(origin=origin, services=services, links=links, up=up, segments=SEGMENTS)
+    return page.render(origin=origin, services=services, links=links, specs=specs)

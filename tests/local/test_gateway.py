@@ -1,5 +1,6 @@
 import asyncio
 import io
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -9,12 +10,24 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from deploy.local.gateway import create_app
+from deploy.local.catalogue import as_one
+from deploy.local.gateway import ANSWER_SECONDS, create_app
 from deploy.local.routing import SERVICES, service_of
+from services.checkout.handlers import routes as checkout_routes
+from services.scanning.handlers import routes as scanning_routes
 from services.social.handlers import routes as social_routes
+from shared.config import Settings
+from shared.http import Routes
+from shared.openapi import REFERENCE, Json, specification
 from tests.support.web import body_of, client_of
 
+ROUTES = {"checkout": checkout_routes, "scanning": scanning_routes, "social": social_routes}
 Client = TestClient[web.Request, web.Application]
+
+
+def operations(routes: Routes) -> list[str]:
+    described = specification("any", "1", routes)
+    return [operation["operationId"] for path in described["paths"].values() for operation in path.values()]
 
 
 class Upstream:
@@ -22,8 +35,10 @@ class Upstream:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.hanging = asyncio.Event()
         self.app = web.Application(client_max_size=1024)
         self.app.router.add_get("/health", self._health)
+        self.app.router.add_get("/openapi.json", self._description)
         self.app.router.add_get("/ready", self._health)
         self.app.router.add_route("*", "/{path:.*}", self._answer)
         self.server = TestServer(self.app)
@@ -31,10 +46,15 @@ class Upstream:
     async def _health(self, _request: web.Request) -> web.Response:
         return web.json_response({"ok": True, "stripeConfigured": self.name == "checkout"})
 
+    async def _description(self, _request: web.Request) -> web.Response:
+        return web.json_response(specification(self.name, "1", ROUTES[self.name]))
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if request.path.endswith("/slam"):
             assert request.transport
             request.transport.abort()
+        if request.path.endswith("/hang"):
+            await self.hanging.wait()
         if request.path.endswith("/half"):
             return await self._half(request)
         if request.path.endswith("/limited"):
@@ -62,10 +82,13 @@ async def upstreams() -> AsyncIterator[dict[str, Upstream]]:
         yield found
 
 
+def urls_of(upstreams: dict[str, Upstream]) -> dict[str, str]:
+    return {name: str(upstream.server.make_url("")).rstrip("/") for name, upstream in upstreams.items()}
+
+
 @pytest.fixture
 async def gateway(upstreams: dict[str, Upstream]) -> AsyncIterator[Client]:
-    urls = {name: str(upstream.server.make_url("")).rstrip("/") for name, upstream in upstreams.items()}
-    async with client_of(create_app(urls, {"mailbox": "http://127.0.0.1:1"})) as client:
+    async with client_of(create_app(urls_of(upstreams), {"mailbox": "http://127.0.0.1:1"})) as client:
         yield client
 
 
@@ -86,8 +109,9 @@ def test_the_first_segment_decides_which_service_answers(path: str, service: str
     assert service_of(path) == service
 
 
-def test_every_route_of_social_leads_to_social() -> None:
-    assert {service_of(route.path) for route in social_routes} <= {"social"}
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_route_of_a_service_leads_to_it(service: str) -> None:
+    assert {service_of(route.path) for route in ROUTES[service]} <= {service}
 
 
 async def test_a_request_arrives_as_it_was_sent(gateway: Client) -> None:
@@ -167,6 +191,18 @@ async def test_a_connection_closed_without_an_answer_is_502(gateway: Client) -> 
     assert (await body_of(await gateway.post("/posts/slam"), 502))["code"] == "bad_gateway"
 
 
+async def test_a_service_that_hangs_is_504_in_the_envelope(upstreams: dict[str, Upstream]) -> None:
+    async with client_of(create_app(urls_of(upstreams), {}, answer_seconds=0.2)) as gateway:
+        body = await body_of(await gateway.post("/posts/hang"), 504)
+    upstreams["social"].hanging.set()
+    assert body["code"] == "gateway_timeout"
+    assert "social did not answer within 0.2 s" in body["message"]
+
+
+def test_a_service_has_the_time_that_its_own_deadlines_take() -> None:
+    assert Settings.model_fields["commit_deadline_seconds"].default * 2 < ANSWER_SECONDS
+
+
 async def test_half_an_answer_is_not_passed_off_as_a_whole_one(gateway: Client) -> None:
     with pytest.raises(aiohttp.ClientError):
         await (await gateway.get("/posts/half")).read()
@@ -188,10 +224,51 @@ async def test_the_index_page_leads_everywhere_and_says_what_is_down(
     await upstreams["social"].server.close()
     page = await (await gateway.get("/")).text()
     for name in ("checkout", "scanning"):
-        assert f"{str(upstreams[name].server.make_url('')).rstrip('/')}/docs" in page
+        docs = f"{str(upstreams[name].server.make_url('')).rstrip('/')}/docs"
+        assert f'"{docs}"' in page
+        for operation in operations(ROUTES[name]):
+            assert f"{docs}#{operation}" in page
     assert "http://127.0.0.1:1/" in page
     assert page.count("● up") == 2
     assert page.count("● down") == 1
+
+
+async def test_docs_and_description_are_those_of_all_services(gateway: Client) -> None:
+    page = await (await gateway.get("/docs")).text()
+    described = await body_of(await gateway.get("/openapi.json"), 200)
+    for routes in ROUTES.values():
+        assert set(operations(routes)) <= {
+            key["operationId"] for path in described["paths"].values() for key in path.values()
+        }
+        assert all(f'id="{operation}"' in page for operation in operations(routes))
+    models = described["components"]["schemas"]
+    assert set(REFERENCE.findall(json.dumps(described))) <= models.keys()
+    assert "checkout.CartLine" in models
+
+
+async def test_models_of_the_same_name_stay_apart() -> None:
+    def spec(kind: str) -> Json:
+        reply = {"$ref": "#/components/schemas/Reply"}
+        return {
+            "paths": {f"/{kind}": {"get": reply}},
+            "components": {"schemas": {"Reply": {"type": kind}, "Error": {}}},
+        }
+
+    one = as_one({"a": spec("string"), "b": spec("integer")}, "1")
+    assert one["components"]["schemas"] == {"a.Reply": {"type": "string"}, "b.Reply": {"type": "integer"}, "Error": {}}
+    assert one["paths"]["/integer"]["get"] == {"$ref": "#/components/schemas/b.Reply"}
+
+
+async def test_a_service_that_is_down_is_noted_without_a_trace(
+    gateway: Client, upstreams: dict[str, Upstream], capsys: pytest.CaptureFixture[str]
+) -> None:
+    await upstreams["scanning"].server.close()
+    await gateway.get("/ready")
+    await gateway.post("/scan-ticket")
+    logged = "".join(capsys.readouterr())
+    assert "check_failed" in logged
+    assert "forwarding_failed" in logged
+    assert "Traceback" not in logged
 
 
 async def test_many_requests_pass_at_once(gateway: Client) -> None:
