@@ -8,7 +8,6 @@ cost of a request. ``tests/shared/firestore`` holds the pinned library to this.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
 import grpc.aio
@@ -38,14 +37,6 @@ _AggregationRow: Final = rpc_types.RunAggregationQueryResponse.pb()
 
 READ_TIMEOUT: Final = 10.0
 """Seconds that reads outside a transaction may take, retries included."""
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A read-write transaction and the documents it read, by path."""
-
-    transaction: bytes
-    documents: Mapping[str, Document]
 
 
 class Database:
@@ -85,8 +76,8 @@ class Database:
             return {}
         request = _BatchGet(database=self._name, documents=[self._root + path for path in wanted])
 
-        async def read() -> Mapping[str, Document]:
-            return (await self._documents(request, READ_TIMEOUT)).documents
+        async def read(timeout: float) -> Mapping[str, Document]:
+            return await self._documents(request, timeout)
 
         return await self._retried(read)
 
@@ -94,8 +85,8 @@ class Database:
         """All results of a query; bound it with a limit or page through it with ``pages``."""
         request = _RunQuery(parent=self._parent(query), structured_query=query.to_pb(self._root))
 
-        async def read() -> Sequence[Document]:
-            rows = self._run_query(request, metadata=self._metadata, timeout=READ_TIMEOUT)
+        async def read(timeout: float) -> Sequence[Document]:
+            rows = self._run_query(request, metadata=self._metadata, timeout=timeout)
             return [codec.decode_document(row.document, self._root) async for row in rows if row.HasField("document")]
 
         return await self._retried(read)
@@ -114,17 +105,23 @@ class Database:
         request.structured_aggregation_query.structured_query.CopyFrom(query.to_pb(self._root))
         request.structured_aggregation_query.aggregations.add(alias="n").count.SetInParent()
 
-        async def read() -> int:
-            rows = self._run_aggregation(request, metadata=self._metadata, timeout=READ_TIMEOUT)
+        async def read(timeout: float) -> int:
+            rows = self._run_aggregation(request, metadata=self._metadata, timeout=timeout)
             return sum([int(row.result.aggregate_fields["n"].integer_value) async for row in rows])
 
         return await self._retried(read)
 
-    async def begin(self, paths: Sequence[str], *, retry_of: bytes, timeout: float) -> Begun:
-        """Begin a read-write transaction and read the documents under it, in one round trip."""
+    async def begin(
+        self, paths: Sequence[str], *, retry_of: bytes = b"", timeout: float, opened: Callable[[bytes], None]
+    ) -> Mapping[str, Document]:
+        """Begin a read-write transaction and read the documents under it, in one round trip.
+
+        ``opened`` hears the transaction's id as soon as it is known: if the rest of the reply is lost, somebody has to
+        roll it back, or its locks stay until the server gives up on it.
+        """
         request = _BatchGet(database=self._name, documents=[self._root + path for path in paths])
         request.new_transaction.read_write.retry_transaction = retry_of
-        return await self._documents(request, timeout)
+        return await self._documents(request, timeout, opened)
 
     async def commit(self, writes: Iterable[Write], *, transaction: bytes, timeout: float) -> None:
         request = _Commit(database=self._name, transaction=transaction)
@@ -135,10 +132,13 @@ class Database:
         request = _Rollback(database=self._name, transaction=transaction)
         await self._rollback(request, metadata=self._metadata, timeout=timeout)
 
-    async def _documents(self, request: Any, timeout: float) -> Begun:
-        transaction, documents = b"", {}
+    async def _documents(
+        self, request: Any, timeout: float, opened: Callable[[bytes], None] | None = None
+    ) -> Mapping[str, Document]:
+        documents = {}
         async for reply in self._batch_get(request, metadata=self._metadata, timeout=timeout):
-            transaction = reply.transaction or transaction
+            if reply.transaction and opened is not None:
+                opened(reply.transaction)
             kind = reply.WhichOneof("result")
             if kind == "found":
                 found = codec.decode_document(reply.found, self._root)
@@ -146,21 +146,23 @@ class Database:
             elif kind == "missing":
                 path = reply.missing.removeprefix(self._root)
                 documents[path] = Document(path, None)
-        return Begun(transaction, documents)
+        return documents
 
     def _parent(self, query: Query) -> str:
         return f"{self._root}{query.parent}".rstrip("/")
 
-    async def _retried(self, read: Callable[[], Awaitable[T]]) -> T:
-        until = asyncio.get_running_loop().time() + READ_TIMEOUT
+    async def _retried(self, read: Callable[[float], Awaitable[T]]) -> T:
+        """Try again what may pass; ``read`` takes the seconds that are left."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + READ_TIMEOUT
         backoff = Backoff(self._random)
         while True:
             try:
-                return await read()
+                return await read(until - loop.time())
             except grpc.aio.AioRpcError as error:
                 if classify(error) is Failure.PERMANENT:
                     raise
-                if asyncio.get_running_loop().time() >= until:
+                if loop.time() >= until:
                     raise Unavailable("The database does not answer. Please try again.") from error
             await backoff.wait(until)
 

@@ -7,10 +7,11 @@ share the commit. So a hot document is written as often as the network allows, b
 
 import asyncio
 import contextlib
+import contextvars
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -27,7 +28,9 @@ T = TypeVar("T")
 Listener = Callable[[Sequence[Write]], None]
 
 _log: Final = structlog.get_logger()
-_ROLLBACK_TIMEOUT: Final = 2.0
+_ROLLBACK_TIMEOUT: Final = 5.0
+_SUSPICIONS: Final = 2
+"""How often a batch may fail in a way that one of its writes may be to blame for, before each tries alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +45,13 @@ class Limits:
 
 @dataclass(slots=True, eq=False)
 class _Pending:
-    """An operation that somebody waits for."""
+    """An operation that somebody waits for. Its decisions run in the context of whoever asked."""
 
     operation: Operation[Any]
     reads: tuple[str, ...]
     until: float
     future: asyncio.Future[Any]
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
     since: float = field(default_factory=time.perf_counter)
     attempts: int = 0
 
@@ -55,14 +59,24 @@ class _Pending:
     def name(self) -> str:
         return type(self.operation).__name__
 
+    def decide(self, decided: Batch) -> object:
+        """The result, whose writes are added to the batch, or why there is none."""
+        try:
+            decision = self.context.run(self.operation.decide, decided.view(self.reads))
+        except Refusal as refusal:
+            return _Refused(refusal)
+        except StopIteration as error:  # which a future cannot carry
+            return _Refused(RuntimeError(f"{self.name} ran out of something: {error!r}"))
+        except Exception as error:  # noqa: BLE001  a fault in one decision is its caller's alone
+            self.context.run(_log.exception, "decide_failed", operation=self.name)
+            return _Refused(error)
+        decided.add(decision.writes)
+        return decision.result
+
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
     error: Exception
-
-
-class _LeaveBatchError(Exception):
-    """The commit failed for a reason that trying the same again would not change."""
 
 
 class Committer:
@@ -97,10 +111,14 @@ class Committer:
         reads = tuple(dict.fromkeys(operation.reads()))
         if not reads:
             raise ValueError(f"{type(operation).__name__} reads nothing, so it has no marker to recognise itself by")
-        until = loop.time() + (deadline or self._limits.deadline)
+        until = loop.time() + (self._limits.deadline if deadline is None else deadline)
         pending = _Pending(operation, reads, until, loop.create_future())
+        expiry = loop.call_at(until, self._expire, pending)
         self._enqueue(operation.lane, pending)
-        return await pending.future  # type: ignore[no-any-return]  # the future carries the operation's own T
+        try:
+            return await pending.future  # type: ignore[no-any-return]  # the future carries the operation's own T
+        finally:
+            expiry.cancel()
 
     async def close(self) -> None:
         """Wait for everything in flight."""
@@ -112,46 +130,60 @@ class Committer:
             self._lanes[lane].append(pending)
             return
         self._lanes[lane] = deque([pending])
-        task = asyncio.create_task(self._drain(lane), name=f"lane {lane}")
+        self._spawn(self._drain(lane), f"lane {lane}")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """A task of nobody's request, so what it logs must not carry one's id."""
+        task = asyncio.create_task(work, name=name, context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _drain(self, lane: str) -> None:
         queue = self._lanes[lane]
+        batch: Sequence[_Pending] = ()
         try:
             while queue:
                 batch = [queue.popleft() for _ in range(min(len(queue), self._limits.operations))]
                 queue.extendleft(reversed(await self._carry(batch)))
+        except Exception as error:  # noqa: BLE001  a fault of ours: nobody may be left waiting
+            _log.exception("lane_failed", lane=lane)
+            for pending in (*batch, *queue):
+                self._answer(pending, _Refused(error), "failed")
         finally:
             del self._lanes[lane]
-            for pending in queue:  # only after an error in this module itself, or when the loop ends
+            for pending in (*batch, *queue):  # those left when the loop ends
                 pending.future.cancel()
 
     async def _carry(self, batch: Sequence[_Pending]) -> Sequence[_Pending]:
         """Bring a batch to its end, whatever it takes; returns those that did not fit into it."""
-        backoff = Backoff(self._random)
-        retry_of = b""
-        while batch := self._living(batch):
+        backoff, suspicions, retry_of = Backoff(self._random), 0, b""
+        while batch := [pending for pending in batch if not pending.future.done()]:
             attempt = _Attempt(self._database, batch, self._limits)
-            try:
-                left = await attempt.run(retry_of)
-            except grpc.aio.AioRpcError as error:
-                await attempt.abandon()
-                if classify(error) is Failure.PERMANENT:
-                    await self._one_by_one(batch, error)
-                    return []
-                self._metrics.retried(error.code())
-                retry_of = attempt.transaction
-                await backoff.wait(max(pending.until for pending in batch))
-            except Exception as error:  # noqa: BLE001  e.g. a value that has no encoding: it must not take the lane down
-                await attempt.abandon()
-                await self._one_by_one(batch, error)
-                return []
-            else:
+            error = await self._tried(attempt, retry_of)
+            if error is None:
                 self._settle(attempt)
-                await attempt.abandon()
-                return left
-        return []
+                return attempt.left
+            failure = classify(error) if isinstance(error, grpc.aio.AioRpcError) else Failure.PERMANENT
+            suspicions += failure is Failure.SUSPICIOUS
+            if failure is Failure.PERMANENT or (suspicions >= _SUSPICIONS and len(batch) > 1):
+                await self._one_by_one(batch, error)
+                return ()
+            self._metrics.retried(failure.value)
+            retry_of = attempt.transaction
+            await backoff.wait(max(pending.until for pending in batch))
+        return ()
+
+    async def _tried(self, attempt: "_Attempt", retry_of: bytes) -> Exception | None:
+        """Why the attempt failed. What it has left open is rolled back, and nobody has to wait for that."""
+        try:
+            await attempt.run(retry_of)
+        except Exception as error:  # noqa: BLE001  also a value without an encoding must not take the lane down
+            return error
+        else:
+            return None
+        finally:
+            if attempt.open:
+                self._spawn(attempt.abandon(), "rollback")
 
     async def _one_by_one(self, batch: Sequence[_Pending], error: Exception) -> None:
         """One bad write must not fail its neighbours: each tries alone, and who is alone has failed."""
@@ -161,28 +193,25 @@ class Committer:
         for pending in batch:
             await self._carry([pending])
 
-    def _living(self, batch: Sequence[_Pending]) -> list[_Pending]:
-        """Without those whose caller has gone away or whose deadline has passed."""
-        now = asyncio.get_running_loop().time()
-        for pending in batch:
-            if pending.until <= now:
-                error = Unavailable("The database is too busy. Please try the same request again.")
-                self._answer(pending, _Refused(error), "expired")
-        return [pending for pending in batch if not pending.future.done()]
-
     def _settle(self, attempt: "_Attempt") -> None:
         if attempt.committed:
             self._metrics.committed(len(attempt.outcomes), len(attempt.committed))
             for listener in self.listeners:
-                listener(attempt.committed)
+                try:
+                    listener(attempt.committed)
+                except Exception:  # noqa: BLE001  what has happened has happened, whatever a listener makes of it
+                    _log.exception("listener_failed")
         for pending, outcome in attempt.outcomes:
-            refused = isinstance(outcome, _Refused)
-            self._answer(pending, outcome, "refused" if refused else "ok")
+            self._answer(pending, outcome, "refused" if isinstance(outcome, _Refused) else "ok")
+
+    def _expire(self, pending: _Pending) -> None:
+        error = Unavailable("The database is too busy. Please try the same request again.")
+        self._answer(pending, _Refused(error), "expired")
 
     def _answer(self, pending: _Pending, outcome: object, label: str) -> None:
-        self._metrics.finished(pending.name, label, pending.attempts, time.perf_counter() - pending.since)
         if pending.future.done():  # the caller has gone away; what was written stays written
             return
+        self._metrics.finished(pending.name, label, pending.attempts, time.perf_counter() - pending.since)
         if isinstance(outcome, _Refused):
             pending.future.set_exception(outcome.error)
         else:
@@ -196,29 +225,33 @@ class _Attempt:
         self._database = database
         self._batch = batch
         self._limits = limits
-        self._open = False
+        self.open = False
         self.transaction = b""
         self.outcomes: list[tuple[_Pending, object]] = []
         self.committed: Sequence[Write] = ()
+        self.left: Sequence[_Pending] = ()
+        """The operations for which the commit had no room any more."""
 
-    async def run(self, retry_of: bytes) -> Sequence[_Pending]:
-        """Returns the operations for which the commit had no room any more."""
+    async def run(self, retry_of: bytes) -> None:
         paths = list(dict.fromkeys(path for pending in self._batch for path in pending.reads))
-        begun = await self._database.begin(paths, retry_of=retry_of, timeout=self._timeout())
-        self.transaction, self._open = begun.transaction, True
-        decided = Batch(begun.documents)
-        left = self._decide(decided)
+        documents = await self._database.begin(paths, retry_of=retry_of, timeout=self._timeout(), opened=self._opened)
+        if not self.open:
+            raise RuntimeError("The server read the documents but began no transaction.")
+        decided = Batch(documents)
+        self.left = self._decide(decided)
         if writes := decided.writes():
             await self._database.commit(writes, transaction=self.transaction, timeout=self._timeout())
-            self.committed, self._open = writes, False
-        return left
+            self.committed, self.open = writes, False
+
+    def _opened(self, transaction: bytes) -> None:
+        self.transaction, self.open = transaction, True
 
     def _decide(self, decided: Batch) -> Sequence[_Pending]:
         for done, pending in enumerate(self._batch):
             if done and len(decided) >= self._limits.documents:
                 return self._batch[done:]
             pending.attempts += 1
-            self.outcomes.append((pending, _decision(pending, decided)))
+            self.outcomes.append((pending, pending.decide(decided)))
         return ()
 
     def _timeout(self) -> float:
@@ -226,20 +259,5 @@ class _Attempt:
         return max(0.05, min(self._limits.attempt, until - asyncio.get_running_loop().time()))
 
     async def abandon(self) -> None:
-        """Let go of the transaction's locks, which a failed or needless commit has left behind."""
-        if self._open:
-            self._open = False
-            with contextlib.suppress(grpc.aio.AioRpcError):  # it may be gone already, and it expires by itself
-                await self._database.rollback(self.transaction, timeout=_ROLLBACK_TIMEOUT)
-
-
-def _decision(pending: _Pending, decided: Batch) -> object:
-    try:
-        decision = pending.operation.decide(decided.view(pending.reads))
-    except Refusal as refusal:
-        return _Refused(refusal)
-    except Exception as error:  # noqa: BLE001  a fault in one decision is its caller's alone
-        _log.exception("decide_failed", operation=pending.name)
-        return _Refused(error)
-    decided.add(decision.writes)
-    return decision.result
+        with contextlib.suppress(grpc.aio.AioRpcError):  # it may be gone already, and it expires by itself
+            await self._database.rollback(self.transaction, timeout=_ROLLBACK_TIMEOUT)

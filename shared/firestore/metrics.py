@@ -1,6 +1,5 @@
 """How the database is doing, as its callers see it."""
 
-import grpc
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 
@@ -31,8 +30,8 @@ class CommitterMetrics:
         self._documents = Counter("committer_written_documents", "Documents written by commits", registry=registry)
         self._retries = Counter(
             "committer_retries",
-            "Commits tried again, by the status that caused it",
-            ["status"],
+            "Commits tried again, by the kind of failure",
+            ["failure"],
             registry=registry,
         )
 
@@ -44,5 +43,5 @@ class CommitterMetrics:
         self._batch.observe(operations)
         self._documents.inc(documents)
 
-    def retried(self, status: grpc.StatusCode) -> None:
-        self._retries.labels(status.name.lower()).inc()
+    def retried(self, failure: str) -> None:
+        self._retries.labels(failure).inc()

@@ -11,23 +11,28 @@ import grpc.aio
 
 
 class Failure(Enum):
-    """``CONTENTION``: nothing was written, try again. ``UNKNOWN``: nobody knows, the markers will tell.
-    ``PERMANENT``: trying again would fail again.
+    """``CONTENTION``: nothing was written, try again. ``AWAY``: nobody knows what happened, the markers will tell.
+    ``SUSPICIOUS``: the same, but it may be the request's own fault. ``PERMANENT``: trying again would fail again.
     """
 
     CONTENTION = "contention"
-    UNKNOWN = "unknown"
+    AWAY = "away"
+    SUSPICIOUS = "suspicious"
     PERMANENT = "permanent"
 
 
-_UNKNOWN: Final = frozenset(
+_AWAY: Final = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.INTERNAL,  # a stream reset by a proxy or a restarting server
-        grpc.StatusCode.UNKNOWN,
         grpc.StatusCode.CANCELLED,  # by the server: our own cancellation is a CancelledError
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    }
+)
+_SUSPICIOUS: Final = frozenset(
+    {
+        grpc.StatusCode.INTERNAL,  # a stream reset by a proxy or a restarting server, or a request it chokes on
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,  # a quota, or a message that is too large
     }
 )
 _STALE_TRANSACTION: Final = ("transaction has expired", "no longer valid", "transaction is invalid")
@@ -37,8 +42,10 @@ def classify(error: grpc.aio.AioRpcError) -> Failure:
     code = error.code()
     if code is grpc.StatusCode.ABORTED:
         return Failure.CONTENTION
-    if code in _UNKNOWN:
-        return Failure.UNKNOWN
+    if code in _AWAY:
+        return Failure.AWAY
+    if code in _SUSPICIOUS:
+        return Failure.SUSPICIOUS
     details = (error.details() or "").lower()
     if code is grpc.StatusCode.INVALID_ARGUMENT and any(sign in details for sign in _STALE_TRANSACTION):
         return Failure.CONTENTION

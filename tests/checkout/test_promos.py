@@ -20,7 +20,7 @@ from shared.firestore.query import Query
 from shared.operations import Delete
 from shared.wiring import WORKER
 from tests.support.services import Service, serving
-from tests.support.shop import Shop, check_invariants, event_on_sale, put
+from tests.support.shop import Shop, check_invariants, event_on_sale, put, write
 
 SPRING = "promoCodes/SPRING"
 
@@ -212,7 +212,6 @@ async def test_one_key_does_not_serve_two_codes(checkout: Service, database: Dat
 async def test_a_code_that_was_deleted_meanwhile_is_kept_to_and_not_made_anew(shop: Shop, database: Database) -> None:
     await offer(database)
     payment = await shop.paid("ann", "gala", promoCode="SPRING")
-    begun = await database.begin([SPRING], retry_of=b"", timeout=5)
-    await database.commit([Delete(SPRING)], transaction=begun.transaction, timeout=5)
+    await write(database, Delete(SPRING))
     assert (await shop.finalize("ann", payment)).body["status"] == "completed"
     assert not (await database.get(SPRING)).exists

@@ -8,6 +8,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from shared.app import runner_of
+
 PROXY_KEY = "test-proxy-key"
 
 
@@ -71,7 +73,7 @@ class Service:
 @asynccontextmanager
 async def serving(app: web.Application) -> AsyncIterator[Service]:
     """The application on a free port of 127.0.0.1, until the block ends."""
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=False)
+    runner = runner_of(app)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()

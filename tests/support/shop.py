@@ -9,18 +9,21 @@ from shared.documents import Event, Hold, Rager, Summary
 from shared.firestore import paths
 from shared.firestore.client import Database
 from shared.firestore.query import Query
-from shared.operations import Batch, Decision, Put, Value
+from shared.operations import Put, Value, Write
 from tests.support.services import Reply, Service
 
 STRIPE_KEY = "sk_test_checkout"
 
 
+async def write(database: Database, *writes: Write) -> None:
+    """Writes as another program would, whatever was there."""
+    transactions: list[bytes] = []
+    await database.begin([writes[0].path], timeout=10, opened=transactions.append)
+    await database.commit(writes, transaction=transactions[0], timeout=30)
+
+
 async def put(database: Database, path: str, fields: dict[str, Value]) -> None:
-    """Writes a document as another program would."""
-    begun = await database.begin([path], retry_of=b"", timeout=5)
-    batch = Batch(begun.documents)
-    batch.add(Decision(None, (Put(path, fields),)).writes)
-    await database.commit(batch.writes(), transaction=begun.transaction, timeout=5)
+    await write(database, Put(path, fields))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from shared.firestore.client import Database
 from shared.firestore.query import Query
 from shared.operations import Delete, Merge, Put, Write
 from shared.records import Record
+from tests.support.shop import write
 
 SOLD = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _AT_ONCE = 400
@@ -19,9 +20,7 @@ _AT_ONCE = 400
 async def store(database: Database, *writes: Write) -> None:
     """Writes as another program would, whatever was there."""
     for start in range(0, len(writes), _AT_ONCE):
-        some = writes[start : start + _AT_ONCE]
-        begun = await database.begin([some[0].path], retry_of=b"", timeout=10)
-        await database.commit(some, transaction=begun.transaction, timeout=30)
+        await write(database, *writes[start : start + _AT_ONCE])
 
 
 def put(record: Record) -> Put:

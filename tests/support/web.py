@@ -18,7 +18,9 @@ def settings(**fields: Any) -> Settings:
 
 @asynccontextmanager
 async def client_of(app: web.Application) -> AsyncIterator[TestClient[web.Request, web.Application]]:
-    async with TestClient(TestServer(app)) as client:
+    server = TestServer(app)
+    await server.start_server(auto_decompress=False)  # as in ``shared.app.runner_of``
+    async with TestClient(server) as client:
         yield client
 
 

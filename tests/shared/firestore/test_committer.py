@@ -2,9 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from grpc.aio import AioRpcError
@@ -17,10 +18,11 @@ from shared.firestore.client import Database
 from shared.firestore.committer import Committer, Limits
 from shared.firestore.metrics import CommitterMetrics
 from shared.firestore.query import Query
-from shared.operations import Decision, Documents, Increment, Merge, Put, Write
+from shared.operations import Decision, Document, Documents, Increment, Merge, Put, Write
 from tests.support.shop import put
 
 COUNTER = "counters/c"
+WHO: ContextVar[str] = ContextVar("who", default="nobody")
 
 
 class TooMany(Conflict):
@@ -274,3 +276,128 @@ async def test_listeners_hear_of_what_was_written(committer: Committer) -> None:
     await committer.run(Count("a"))
     await committer.run(Count("a"))
     assert [write.path for write in heard] == [COUNTER, "marks/a"]
+
+
+async def test_a_lost_reply_to_the_read_leaves_no_lock_behind(
+    firestore: EmbeddedFirestore, committer: Committer, database: Database
+) -> None:
+    firestore.faults.set("BatchGetDocuments", Fault(lost_reply=1.0))
+    with pytest.raises(Unavailable):
+        await committer.run(Count("a"), deadline=0.3)
+    firestore.faults.clear()
+    async with asyncio.timeout(5):
+        assert await committer.run(Count("b")) == "counted"
+    assert await counted(database) == 1
+
+
+async def test_an_operation_that_waits_behind_others_is_answered_by_its_own_deadline(
+    firestore: EmbeddedFirestore, committer: Committer
+) -> None:
+    firestore.faults.set("Commit", Fault(unavailable=1.0))
+    patient = asyncio.create_task(committer.run(Count("patient"), deadline=30))
+    await asyncio.sleep(0.05)
+    loop = asyncio.get_running_loop()
+    since = loop.time()
+    with pytest.raises(Unavailable):
+        await committer.run(Count("hasty"), deadline=0.2)
+    assert loop.time() - since < 2
+    firestore.faults.clear()
+    assert await patient == "counted"
+
+
+async def test_a_slow_rollback_keeps_nobody_waiting(firestore: EmbeddedFirestore, committer: Committer) -> None:
+    await committer.run(Count("a"))
+    firestore.faults.set("Rollback", Fault(latency=1_000))
+    async with asyncio.timeout(0.9):
+        assert await committer.run(Count("a")) == "replayed"
+
+
+async def test_a_listener_that_fails_takes_nobodys_answer(committer: Committer, database: Database) -> None:
+    def broken(_writes: Sequence[Write]) -> None:
+        raise ZeroDivisionError
+
+    heard: list[Write] = []
+    committer.listeners += [broken, heard.extend]
+    results = await asyncio.gather(*(committer.run(Count(str(n))) for n in range(5)))
+    assert results == ["counted"] * 5
+    assert len(heard) == 6
+
+
+async def test_a_decision_that_runs_out_of_something_is_a_fault_of_its_own(committer: Committer) -> None:
+    def run_out(marker: str) -> None:
+        if marker == "2":
+            next(iter(()))
+
+    operations = [Count(str(n), heard=run_out) for n in range(5)]
+    async with asyncio.timeout(5):
+        results = await asyncio.gather(*map(committer.run, operations), return_exceptions=True)
+    assert isinstance(results[2], RuntimeError)
+    assert [result for n, result in enumerate(results) if n != 2] == ["counted"] * 4
+
+
+async def test_a_write_that_the_server_chokes_on_does_not_fail_its_neighbours(
+    firestore: EmbeddedFirestore, committer: Committer, database: Database
+) -> None:
+    huge = Put("docs/huge", {"text": "x" * 900_000})
+    operations = [Count(str(n), extra=(Put(f"docs/{n}", huge.fields),)) for n in range(39)]  # too much for one request
+    results = await asyncio.gather(*(committer.run(operation) for operation in operations))
+    assert results == ["counted"] * 39
+    assert await counted(database) == 39
+
+
+async def test_a_decision_runs_in_the_context_of_whoever_asked(committer: Committer) -> None:
+    seen: dict[str, str] = {}
+
+    async def ask(name: str) -> None:
+        WHO.set(name)
+        await committer.run(Count(name, heard=lambda marker: seen.__setitem__(marker, WHO.get())))
+
+    await asyncio.gather(*(asyncio.create_task(ask(name)) for name in ("ann", "bob", "cid")))
+    assert seen == {"ann": "ann", "bob": "bob", "cid": "cid"}
+
+
+async def test_closing_waits_for_what_is_in_flight(firestore: EmbeddedFirestore, database: Database) -> None:
+    committer = Committer(database, CommitterMetrics(CollectorRegistry()))
+    firestore.faults.set("Commit", Fault(latency=200))
+    running = asyncio.create_task(committer.run(Count("a")))
+    await asyncio.sleep(0)
+    await committer.close()
+    assert await counted(database) == 1
+    assert await running == "counted"
+
+
+async def test_what_did_not_fit_into_a_commit_comes_first_in_the_next(database: Database) -> None:
+    committer = Committer(database, CommitterMetrics(CollectorRegistry()), limits=Limits(operations=8, documents=4))
+    order: list[str] = []
+    operations = [Count(f"{n:02}", heard=order.append) for n in range(20)]
+    await asyncio.gather(*(committer.run(operation) for operation in operations))
+    assert list(dict.fromkeys(order)) == [f"{n:02}" for n in range(20)]
+    await committer.close()
+
+
+class Watched(Database):
+    """Notes which transactions are begun as another try of which."""
+
+    retries: ClassVar[list[bytes]] = []
+
+    async def begin(self, *arguments: Any, retry_of: bytes = b"", **options: Any) -> Mapping[str, Document]:
+        self.retries.append(retry_of)
+        return await super().begin(*arguments, retry_of=retry_of, **options)
+
+
+async def test_an_attempt_that_is_tried_again_names_the_transaction_before(firestore: EmbeddedFirestore) -> None:
+    database = Watched.connect("demo-test")
+    committer = Committer(database, CommitterMetrics(CollectorRegistry()))
+    database.retries.clear()
+
+    def weather(_marker: str) -> None:
+        if len(database.retries) > 2:
+            firestore.faults.clear()
+
+    firestore.faults.set("Commit", Fault(aborted=1.0))
+    assert await committer.run(Count("a", heard=weather)) == "counted"
+    first, *others = database.retries
+    assert first == b""
+    assert all(others)
+    await committer.close()
+    await database.close()
