@@ -22,7 +22,7 @@ from deploy.local.overview import OVERVIEW_POLICY, render_overview
 from deploy.local.routing import SEGMENTS, SERVICES
 from shared import docs
 from shared.app import VERSION, run
-from shared.config import Settings
+from shared.config import SETTINGS, Settings
 from shared.errors import Refusal, Unavailable
 from shared.metrics import HTTP_METRICS, REGISTRY, HttpMetrics, handler, new_registry
 from shared.middleware import REQUEST_ID, REQUEST_ID_HEADER, errors, observe, stamp
@@ -231,7 +231,9 @@ def main() -> None:
     settings = Settings(
         allow_no_proxy_key=True, google_cloud_project="local", port=given.port, drain_seconds=0, proxy_key=None
     )
-    run(create_app(dict(given.service), dict(given.link)), settings)
+    app = create_app(dict(given.service), dict(given.link))
+    app[SETTINGS] = settings
+    run(app, settings)
 
 
 if __name__ == "__main__":
