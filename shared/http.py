@@ -196,7 +196,7 @@ def refusal_of(error: ValidationError) -> BadRequest:
         return InvalidRequest("The body must be a JSON object.")
     sentences = [f"{field_name(p['loc'])} {_complaint(p['type'], p['msg'])}".strip() for p in problems]
     fields = {"field": field_name(first["loc"])} if first["loc"] else {}
-    return InvalidRequest(f"{sentences[0]}.", message="; ".join(sentences), fields=fields)
+    return InvalidRequest(f"{sentences[0]}.", message=f"{'; '.join(sentences)}.", fields=fields)
 
 
 def _malformed(detail: str) -> MalformedJson:

@@ -143,7 +143,12 @@ async def test_a_wrong_type_is_refused_and_the_field_named(
 
 async def test_every_problem_is_in_the_message(client: Client) -> None:
     body = await body_of(await client.post("/orders", json=order(email=1, isGuest=2), headers=KEY), 400)
-    assert body["message"] == "email must be a valid string; isGuest must be a valid boolean"
+    assert body["message"] == "email must be a valid string; isGuest must be a valid boolean."
+
+
+async def test_without_further_detail_the_message_is_the_error(client: Client) -> None:
+    body = await body_of(await client.post("/orders", json=order(email=1), headers=KEY), 400)
+    assert body["message"] == body["error"]
 
 
 async def test_what_was_sent_is_not_repeated(client: Client) -> None:
