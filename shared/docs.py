@@ -22,7 +22,7 @@ DEEPEST_EXAMPLE = 4
 
 
 def pages(service: str, version: str, routes: Routes) -> dict[str, Handler]:
-    """The handlers of both pages by path; rendered once."""
+    """The handlers of both pages by path, rendered once; and of the root, for whoever opens it in a browser."""
     spec = specification(service, version, routes)
     text, html = json.dumps(spec), page(spec)
 
@@ -32,7 +32,10 @@ def pages(service: str, version: str, routes: Routes) -> dict[str, Handler]:
     async def docs(_request: web.Request) -> web.Response:
         return web.Response(text=html, content_type="text/html", headers=POLICY)
 
-    return {"/openapi.json": openapi, "/docs": docs}
+    async def root(_request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "docs"})
+
+    return {"/": root, "/openapi.json": openapi, "/docs": docs}
 
 
 def page(spec: Json) -> str:
