@@ -25,7 +25,7 @@ from shared.middleware import MIDDLEWARES, stamp
 from shared.rate_limits import rate_limits
 from shared.readiness import READINESS, Check, Readiness
 
-__all__ = ["HTTP_METRICS", "ID_TOKENS", "READINESS", "REGISTRY", "SETTINGS", "create_app", "run", "serve"]
+__all__ = ["HTTP_METRICS", "ID_TOKENS", "READINESS", "REGISTRY", "SETTINGS", "create_app", "run", "runner_of", "serve"]
 
 VERSION = "0.1.0"
 log = structlog.get_logger()
@@ -122,14 +122,27 @@ def _stop_signal() -> asyncio.Event:
 
 
 async def serve(app: web.Application, settings: Settings, stopping: Callable[[], asyncio.Event]) -> None:
+def runner_of(app: web.Application) -> web.AppRunner:
+    """How an application is served, in tests too.
+
+    Bodies are not inflated: aiohttp would do that on the loop before anything here has seen the request, so that a
+    few kilobytes without a key could hold up everybody. A request that goes away does not cancel its handler.
+    """
+    return web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,
+        handler_cancellation=False,
+        shutdown_timeout=app[SETTINGS].shutdown_timeout_seconds,
+    )
+
+
     """Listens until the event is set. Then readiness fails, and after ``drain_seconds`` (in which the load balancer
     notices and requests are still answered) the socket closes, requests in flight finish within
     ``shutdown_timeout_seconds``, and the cleanup contexts end.
     """
     stop = stopping()
-    runner = web.AppRunner(
-        app, access_log=None, handler_cancellation=False, shutdown_timeout=settings.shutdown_timeout_seconds
-    )
+    runner = runner_of(app)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()

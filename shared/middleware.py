@@ -83,6 +83,15 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return envelope(Refusal("Something went wrong on our side. Please try again.", message=_reference(request)))
 
 
+@web.middleware
+async def plain_bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Says why a compressed body is not understood, instead of taking its bytes for malformed JSON."""
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise MalformedBody("The body could not be read.", message="Send the body without Content-Encoding.")
+    return await handler(request)
+
+
 def envelope(refusal: Refusal, status: int | None = None) -> web.Response:
     return web.Response(
         body=to_json(refusal.envelope()),
@@ -107,5 +116,5 @@ def _of_aiohttp(answer: web.HTTPException) -> web.StreamResponse:
     return envelope(refusal, answer.status)
 
 
-MIDDLEWARES = (observe, errors, proxy_key_middleware)
+MIDDLEWARES = (observe, errors, proxy_key_middleware, plain_bodies)
 """The outermost first."""

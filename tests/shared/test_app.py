@@ -1,10 +1,12 @@
 """The life of a service: ready, draining, stopped. Over real sockets, in a process of its own where signals matter."""
 
 import asyncio
+import gzip
 import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -152,6 +154,23 @@ async def test_while_draining_kept_alive_connections_are_asked_to_go() -> None:
 
 
 SOCIAL = {"PROXY_KEY": "first", "GOOGLE_CLOUD_PROJECT": "demo-local", "DRAIN_SECONDS": "0"}
+async def test_a_compressed_body_costs_nothing_because_nobody_inflates_it() -> None:
+    """In the process's CPU time, which other processes do not change: inflating these takes most of a second."""
+    story = Story()
+    bomb = gzip.compress(bytes(100_000_000), 9)
+    compressed = {"Content-Encoding": "gzip"}
+    async with aiohttp.ClientSession() as session, story.running():
+        await until_up(session, story.url)
+        start = time.process_time()
+        for _ in range(5):
+            async with session.post(f"{story.url}/slow", data=bomb, headers=compressed) as reply:
+                assert reply.status == 403
+        assert time.process_time() - start < 0.15
+        async with session.post(f"{story.url}/slow", data=bomb, headers={**KEY, **compressed}) as reply:
+            body = await body_of(reply, 400)
+        assert (body["code"], body["message"]) == ("malformed_body", "Send the body without Content-Encoding.")
+
+
 
 
 async def start_social(**environment: str) -> asyncio.subprocess.Process:
