@@ -121,7 +121,6 @@ def _stop_signal() -> asyncio.Event:
     return stop
 
 
-async def serve(app: web.Application, settings: Settings, stopping: Callable[[], asyncio.Event]) -> None:
 def runner_of(app: web.Application) -> web.AppRunner:
     """How an application is served, in tests too.
 
@@ -137,6 +136,7 @@ def runner_of(app: web.Application) -> web.AppRunner:
     )
 
 
+async def serve(app: web.Application, settings: Settings, stopping: Callable[[], asyncio.Event]) -> None:
     """Listens until the event is set. Then readiness fails, and after ``drain_seconds`` (in which the load balancer
     notices and requests are still answered) the socket closes, requests in flight finish within
     ``shutdown_timeout_seconds``, and the cleanup contexts end.
