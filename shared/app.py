@@ -1,6 +1,7 @@
 """The application factory, and running it: ``create_app`` wires, ``run`` serves until it is told to stop.
 
-An app has ``/health``, ``/ready``, ``/metrics``, ``/openapi.json`` and ``/docs`` besides its routes.
+An app has ``/health``, ``/ready``, ``/metrics``, ``/openapi.json`` and ``/docs`` besides its routes, and ``/`` leads to
+the last of these.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from shared import docs, logs, metrics
 from shared.auth import ID_TOKENS, IS_ADMIN_UID, OPEN_HANDLERS, IsAdminUid
-from shared.config import SETTINGS, Settings
+from shared.config import SETTINGS, Settings, google_credentials
 from shared.http import Routes
 from shared.id_tokens import IdTokens, SigningKeys
 from shared.metrics import HTTP_METRICS, REGISTRY, HttpMetrics
@@ -97,7 +98,7 @@ async def _id_tokens(app: web.Application) -> AsyncIterator[None]:
 def run(app: web.Application, settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT, then drains; for ``__main__``."""
     logs.configure(settings.log_level, settings.log_format)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with google_credentials(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
             runner.run(serve(app, settings, _stop_signal))
         except OSError as error:
@@ -146,7 +147,8 @@ async def serve(app: web.Application, settings: Settings, stopping: Callable[[],
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
-        log.info("listening", address=str(runner.addresses[0]))
+        host, port = runner.addresses[0][:2]
+        log.info("listening", address=f"{host}:{port}")
         await stop.wait()
         app[READINESS].drain()
         log.info("draining", seconds=settings.drain_seconds)

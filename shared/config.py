@@ -3,11 +3,13 @@
 A service subclasses ``Settings`` with its own names (``STRIPE_SECRET`` and so on). Nothing else reads ``os.environ``.
 """
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Literal, NoReturn, TypeVar
 
 from aiohttp import web
+from google.auth.exceptions import DefaultCredentialsError
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -91,9 +93,22 @@ def load(settings: type[S]) -> S:
         _refuse_to_start(error.errors(include_url=False, include_input=False))
 
 
+@contextlib.contextmanager
+def google_credentials() -> Iterator[None]:
+    """Around what connects to Firestore: missing credentials end the process as wrong settings do."""
+    try:
+        yield
+    except DefaultCredentialsError:
+        sys.stderr.write(
+            "There are no credentials for Google's Firestore: set GOOGLE_APPLICATION_CREDENTIALS to the file of a"
+            " service account, or FIRESTORE_EMULATOR_HOST to use an embedded Firestore.\n"
+        )
+        raise SystemExit(CONFIGURATION_ERROR) from None
+
+
 def _refuse_to_start(problems: list[ErrorDetails]) -> NoReturn:
     lines = [f"  {_variable(problem)} {_sentence(problem)}" for problem in problems]
-    sys.stderr.write("The configuration is not complete; set these variables:\n" + "\n".join(lines) + "\n")
+    sys.stderr.write("The configuration cannot be used; set or correct these variables:\n" + "\n".join(lines) + "\n")
     raise SystemExit(CONFIGURATION_ERROR)
 
 
@@ -104,8 +119,8 @@ def _variable(problem: ErrorDetails) -> str:
 def _sentence(problem: ErrorDetails) -> str:
     if problem["type"] == "missing":
         return "is not set"
-    text = problem["msg"]
-    return text if problem["type"].endswith("_missing") else f"is wrong: {text[0].lower()}{text[1:]}"
+    text = problem["msg"].replace("Input should be", "must be")
+    return text if text[0].islower() else f"is wrong: {text[0].lower()}{text[1:]}"  # ours begin with a verb
 
 
 def _split(key: SecretStr | None) -> tuple[str, ...]:

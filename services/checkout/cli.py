@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from services.checkout.manual_desk import ManualDesk
 from services.checkout.schemas.manual import ManualCreateTicket, ManualTicketCreated
 from services.checkout.settings import CheckoutSettings
-from shared.config import load
+from shared.config import google_credentials, load
 from shared.errors import Refusal
 from shared.firestore.client import Database
 from shared.firestore.committer import Committer
@@ -29,7 +29,8 @@ def main(arguments: Sequence[str]) -> int:
     settings = load(CheckoutSettings)
     try:
         asked = _asked(given, settings)
-        created = asyncio.run(_create(settings.google_cloud_project, asked, given.idempotency_key))
+        with google_credentials():
+            created = asyncio.run(_create(settings.google_cloud_project, asked, given.idempotency_key))
     except Refusal as refusal:
         sys.stderr.write(f"{refusal.code}: {refusal.message}\n")
         return 1

@@ -15,6 +15,7 @@ from services.scanning.audit import Audited, Auditor, current_events
 from services.scanning.metrics import ScanningMetrics
 from services.scanning.settings import ScanningSettings
 from shared import logs
+from shared.config import google_credentials
 from shared.firestore import paths
 from shared.firestore.client import Database
 from shared.firestore.committer import Committer
@@ -40,7 +41,8 @@ def _event_id(text: str) -> str:
 def audit(settings: ScanningSettings, event_id: str | None, *, dry_run: bool) -> None:
     """One line an event on stdout, the progress on stderr."""
     logs.configure(settings.log_level, settings.log_format)
-    asyncio.run(_audit(settings, event_id, dry_run=dry_run))
+    with google_credentials():
+        asyncio.run(_audit(settings, event_id, dry_run=dry_run))
 
 
 async def _audit(settings: ScanningSettings, event_id: str | None, *, dry_run: bool) -> None:

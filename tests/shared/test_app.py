@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -153,7 +154,6 @@ async def test_while_draining_kept_alive_connections_are_asked_to_go() -> None:
             assert after.headers.get("Connection") == "close"
 
 
-SOCIAL = {"PROXY_KEY": "first", "GOOGLE_CLOUD_PROJECT": "demo-local", "DRAIN_SECONDS": "0"}
 async def test_a_compressed_body_costs_nothing_because_nobody_inflates_it() -> None:
     """In the process's CPU time, which other processes do not change: inflating these takes most of a second."""
     story = Story()
@@ -171,6 +171,7 @@ async def test_a_compressed_body_costs_nothing_because_nobody_inflates_it() -> N
         assert (body["code"], body["message"]) == ("malformed_body", "Send the body without Content-Encoding.")
 
 
+SOCIAL = {"PROXY_KEY": "first", "GOOGLE_CLOUD_PROJECT": "demo-local", "DRAIN_SECONDS": "0"}
 
 
 async def start_social(**environment: str) -> asyncio.subprocess.Process:
@@ -214,3 +215,23 @@ async def test_a_missing_configuration_is_a_sentence() -> None:
     assert process.returncode == 2
     assert b"PROXY_KEY is not set" in printed
     assert b"Traceback" not in printed
+
+
+async def test_missing_google_credentials_are_a_sentence(tmp_path: Path) -> None:
+    missing = {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "missing.json")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.scanning"),
+        env={"PATH": os.environ["PATH"], **SOCIAL, **missing, "PORT": "0"},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, printed = await process.communicate()
+    assert process.returncode == 2
+    assert b"set GOOGLE_APPLICATION_CREDENTIALS to the file" in printed
+    assert b"Traceback" not in printed
+
+
+async def test_the_root_leads_a_browser_to_the_documentation() -> None:
+    async with client_of(create_app(settings(), Routes(), service="test")) as client:
+        reply = await client.get("/", allow_redirects=False)
+        assert (reply.status, reply.headers["Location"]) == (302, "docs")
+        assert (await client.post("/")).status == 403, "nothing else is open there"

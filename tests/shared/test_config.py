@@ -45,6 +45,21 @@ def test_every_problem_is_named_at_once_and_the_exit_code_is_2(
     ]
 
 
+def test_each_problem_is_one_sentence_about_its_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PROXY_KEY", "one")
+    monkeypatch.setenv("PORT", "70000")
+    monkeypatch.setenv("RATE_LIMIT_STORAGE_URI", "memory://")
+    with pytest.raises(SystemExit):
+        load(Settings)
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "  GOOGLE_CLOUD_PROJECT is not set",
+        "  RATE_LIMIT_STORAGE_URI must begin with redis:// or rediss://",
+        "  PORT must be less than or equal to 65535",
+    ]
+
+
 @pytest.mark.parametrize("key", [None, "", " , "])
 def test_without_a_proxy_key_nothing_starts_unless_that_is_wanted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key: str | None
