@@ -81,7 +81,7 @@ def _email(text: str) -> str:
 
 QUANTITY_SCHEMA: Final = {
     "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^0*[1-9][0-9]*$", "maxLength": 6}],
-    "description": "From 1 to MAX_TICKETS_PER_ITEM; a string of digits is accepted.",
+    "description": f"From 1 to MAX_TICKETS_PER_ITEM (default {DEFAULT_MAX_TICKETS_PER_ITEM}), or those digits.",
 }
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)]

@@ -163,6 +163,26 @@ def test_the_page_names_every_route_escaped_and_loads_nothing_from_elsewhere(spe
     assert not re.search(r"(?:src|href)=.?(?:https?:)?//|<script|@import", html)
 
 
+def test_what_is_said_of_a_field_is_set_apart() -> None:
+    class Cart(Model):
+        event: str
+        quantity: Quantity = 1
+
+    routes = Routes()
+
+    @routes.post("/carts", Cart, Refund)
+    async def cart(_request: web.Request, _cart: Cart) -> Refund:
+        return Refund(reason="", note=None)
+
+    text = re.sub(r"<[^>]+>", "", page(specification("shop", "1", routes)))
+    assert "event string · required\n" in text
+    assert (
+        "quantity integer or string · default 1 · From 1 to MAX_TICKETS_PER_ITEM (default 20), or those digits.\n"
+        in text
+    )
+    assert "reason string\n" in text, "an answer's keys are not asked for"
+
+
 def test_the_page_of_a_service_without_routes_says_so() -> None:
     assert "no routes yet" in page(specification("social", "1", Routes()))
 
