@@ -1,9 +1,9 @@
 """Durable background work: a job is a document, written in the commit that wants the work done.
 
 ``enqueue`` gives the write; ``shared.worker`` claims and runs. A claim is a lease: while it lasts nobody else runs the
-job, and every write a run makes is fenced by the lease's epoch, so a run that was overtaken can write nothing.
-A job runs at least once; its effects on third parties need an idempotency key, its effects on documents are written by
-``Finish`` and happen once.
+job, and every write a run makes is fenced by it, so a run that was overtaken can write nothing. A job runs at least
+once; its effects on third parties need an idempotency key, its effects on documents are written by ``Finish`` and
+happen once.
 """
 
 import zlib
@@ -19,18 +19,24 @@ from shared.operations import Decision, Documents, Merge, Put, Value, Write
 
 SHARDS: Final = 16
 LEASE: Final = timedelta(seconds=30)
+GRACE: Final = timedelta(seconds=15)
+"""How much longer than the lease others wait, because replicas' clocks differ."""
 KEPT: Final = timedelta(days=30)
 """How long a finished job stays for whoever asks what happened."""
+_DOUBLINGS: Final = 20
 
 
 class LeaseLost(Conflict):
-    """Another worker has taken the job over."""
+    """Another worker has taken the job over, or it was asked for anew."""
 
     code = "lease_lost"
 
 
 def enqueue(job_id: str, kind: str, payload: Mapping[str, Value], *, now: datetime, due: datetime | None = None) -> Put:
-    """The write that asks for a job. The id should follow from what it is for, so that asking twice is one job."""
+    """The write that asks for a job. The id should follow from what it is for.
+
+    Asking again for a job with the same id starts it anew; a run under way loses its lease then.
+    """
     job = Job(
         path=paths.job(job_id),
         kind=kind,
@@ -51,13 +57,17 @@ class Retries:
     ceiling: timedelta = timedelta(minutes=15)
 
     def delay(self, attempts: int) -> timedelta:
-        return min(self.ceiling, self.first * 2.0 ** (attempts - 1))
+        return min(self.ceiling, self.first * 2.0 ** min(attempts - 1, _DOUBLINGS))
 
 
 @dataclass(frozen=True, slots=True)
 class _OnJob:
+    """``owner`` is new for every claim and cannot be guessed: it is what tells one lease from another."""
+
     path: str
     shard: int
+    owner: str
+    now: datetime
 
     @property
     def lane(self) -> str:
@@ -66,80 +76,82 @@ class _OnJob:
     def reads(self) -> Sequence[str]:
         return (self.path,)
 
+    def mine(self, docs: Documents) -> Job:
+        """The job, if this lease was its last one, whatever has become of it since; LeaseLost otherwise."""
+        job = Job.of(docs[self.path])
+        if job is None or job.lease_owner != self.owner:
+            raise LeaseLost(f"{self.path} is another worker's now.")
+        return job
+
+    def leased(self) -> dict[str, datetime]:
+        return {"lease_until": self.now + LEASE, "next_at": self.now + LEASE + GRACE}
+
 
 @dataclass(frozen=True, slots=True)
 class Claim(_OnJob):
-    """Take the lease if the job is due. ``owner`` is new for every claim, which makes it its own marker."""
+    """Take the lease if the job is due. The owner is its own marker."""
 
-    owner: str
-    now: datetime
     retries: Retries
 
     def decide(self, docs: Documents) -> Decision[Job | None]:
+        """The job as it is claimed, or given up (``dead``); None if there is nothing to do."""
         job = Job.of(docs[self.path])
-        if job is None or job.next_at is None:
+        if job is None or job.next_at is None or job.state not in {"ready", "running"}:
             return Decision(None)
-        if job.state == "running" and job.lease_owner == self.owner:
+        if job.lease_owner == self.owner:
             return Decision(job)
         if job.next_at > self.now:
             return Decision(None)
         if job.attempts >= self.retries.attempts:
-            return Decision(None, dead(job, job.last_error or "its workers kept disappearing", self.now))
-        until = self.now + LEASE
+            return Decision(replace(job, state="dead"), dead(job, job.last_error or _DISAPPEARED, self.now))
         claimed = replace(
             job,
             state="running",
             lease_owner=self.owner,
-            lease_until=until,
-            next_at=until,
             epoch=job.epoch + 1,
             attempts=job.attempts + 1,
+            lease_until=self.now + LEASE,
+            next_at=self.now + LEASE + GRACE,
         )
         return Decision(claimed, (Put(job.path, claimed.fields()),))
 
 
-@dataclass(frozen=True, slots=True)
-class _UnderLease(_OnJob):
-    epoch: int
-    now: datetime
-
-    def held(self, docs: Documents) -> Job:
-        """The job while this run's lease is the latest one; LeaseLost when it is not."""
-        job = Job.of(docs[self.path])
-        if job is None or job.epoch != self.epoch:
-            raise LeaseLost(f"{self.path} is another worker's now.")
-        return job
+_DISAPPEARED: Final = "its workers kept disappearing"
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint(_UnderLease):
-    """Keep the lease, and remember how far the run came, unless the cursor is None."""
+class Checkpoint(_OnJob):
+    """Keep the lease, and remember how far the run came, unless the cursor is None. Progress forgives attempts."""
 
     cursor: str | None = None
 
     def decide(self, docs: Documents) -> Decision[None]:
-        job = self.held(docs)
-        until = self.now + LEASE
-        cursor = self.cursor or job.cursor
-        return Decision(None, (Merge(job.path, Job.patch(cursor=cursor, lease_until=until, next_at=until)),))
+        job = self.mine(docs)
+        if job.state != "running":
+            raise LeaseLost(f"{self.path} is {job.state}.")
+        moved = self.cursor is not None and self.cursor != job.cursor
+        progress = {"cursor": self.cursor, "attempts": 1} if moved else {}
+        return Decision(None, (Merge(job.path, Job.patch(**self.leased(), **progress)),))
 
 
 @dataclass(frozen=True, slots=True)
-class Finish(_UnderLease):
+class Finish(_OnJob):
     """The job is done, and these are its effects."""
 
     effects: Sequence[Write]
 
     def decide(self, docs: Documents) -> Decision[None]:
-        job = self.held(docs)
+        job = self.mine(docs)
         if job.state == "done":
             return Decision(None)
+        if job.state != "running":
+            raise LeaseLost(f"{self.path} is {job.state}.")
         closed = Job.patch(state="done", next_at=None, lease_until=None, expires_at=self.now + KEPT)
         return Decision(None, (Merge(job.path, closed), *self.effects))
 
 
 @dataclass(frozen=True, slots=True)
-class Fail(_UnderLease):
+class Fail(_OnJob):
     """The run failed: try again later, or give up with an alert. ``jitter`` is from 0 to 1."""
 
     error: str
@@ -148,7 +160,7 @@ class Fail(_UnderLease):
 
     def decide(self, docs: Documents) -> Decision[bool]:
         """Whether it was the last attempt."""
-        job = self.held(docs)
+        job = self.mine(docs)
         if job.state != "running":
             return Decision(job.state == "dead")
         if job.attempts >= self.retries.attempts:
