@@ -18,6 +18,7 @@ _TIMEOUT: Final = 15.0
 _PASSING: Final = frozenset({408, 409, 425, 429})
 """Besides 5xx: worth another try. 409 is the same idempotency key while its first request is under way."""
 PROVIDER: Final = "resend"
+_LIBRARYS_OWN: Final = resend.default_async_http_client
 
 
 class MailNotConfigured(RuntimeError):  # noqa: N818  a state, told to whoever reads the job
@@ -72,8 +73,9 @@ async def mailer(app: web.Application) -> AsyncIterator[None]:
     async with httpx.AsyncClient(timeout=_TIMEOUT) as client:
         resend.api_url = settings.resend_api_url.rstrip("/")
         resend.api_key = settings.resend_api_key.get_secret_value() if settings.resend_api_key else None
-        resend.default_async_http_client = _Pooled(client)
+        pooled = resend.default_async_http_client = _Pooled(client)
         stationery = Stationery(settings.email_from, settings.public_site_url)
         app[MAILER] = Mailer(stationery, configured=settings.resend_api_key is not None)
         yield
-        resend.default_async_http_client = None
+        if resend.default_async_http_client is pooled:  # another application of this process may have put its own
+            resend.default_async_http_client = _LIBRARYS_OWN
