@@ -8,20 +8,30 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 REDACTED = "[redacted]"
-SECRET_NAMES = re.compile(r"(?:^|[_-])(?:token|secret|password|authorization|signature|(?:proxy|api)[_-]?key|key)$")
+HIDDEN = r"(?:token|secret|password|passwd|authorization|signature|cookie|(?:proxy|api)[_-]?key)s?"
+SECRET_NAMES = re.compile(rf"(?:^|[_-])(?:{HIDDEN}|key)$")
 SCRUBBED = (
-    (re.compile(r"\b([\w+])[\w.+%-]*@((?:[\w-]+\.)+\w+)"), r"\1***@\2"),
-    (re.compile(r"\b((?:pi|seti)_[A-Za-z0-9]+_secret_)\w+"), rf"\1{REDACTED}"),
+    (re.compile(r"(?<![\w.+%-])([\w.+%-])[\w.+%-]*(@|%40)((?:[\w-]+\.)+\w+)"), r"\1***\2\3"),
+    (re.compile(r"((?:pi|seti|cs_test|cs_live)_[A-Za-z0-9]+_secret_)\w+"), rf"\1{REDACTED}"),
     (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]+"), rf"\1{REDACTED}"),
+    (re.compile(r"\beyJ[\w-]{5,}(?:\.[\w-]*)*"), REDACTED),  # base64 of {" begins every JSON web token
     (re.compile(r"\b(?:(?:sk|rk)_(?:live|test)|whsec|re)_\w{5,}"), REDACTED),
-    (re.compile(r"([?&](?:t|token)=)[^&\s\"']+"), rf"\1{REDACTED}"),
+    (re.compile(r"([?&](?:t|tk|token)=)[^&\s\"']+"), rf"\1{REDACTED}"),
+    (re.compile(r"(?i)\b(rtk(?::|%3A)\s*)[^\s\"'&]+"), rf"\1{REDACTED}"),
     (re.compile(r"(ticketTokens/)[^\s/\"']+"), rf"\1{REDACTED}"),
+    # what a repr or a JSON text says of a field with such a name
+    (re.compile(rf"(?i)({HIDDEN}[\"']?\s*[=:]\s*)(?:\"[^\"]*\"|'[^']*')"), rf"\1{REDACTED}"),
 )
+STRUCTLOGS_OWN = frozenset({"_record", "_from_structlog"})
+"""Fields that the formatter takes out before it renders."""
+
 OURS = ("deploy", "services", "shared", "__main__")
 CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -38,21 +48,35 @@ def scrub(text: str) -> str:
 
 
 def redacted(value: object) -> object:
-    if isinstance(value, str):
-        return scrub(value)
-    if isinstance(value, Mapping):
-        return {name: REDACTED if is_secret(str(name)) else redacted(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [redacted(inner) for inner in value]
-    return value
+    """What may be printed of a value. Of a type that is not JSON's, that is its repr, as the renderers would print."""
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case str():
+            return scrub(value)
+        case Mapping():
+            return redacted_fields(value)
+        case list() | tuple() | set() | frozenset():
+            return [redacted(inner) for inner in value]
+        case _:
+            return scrub(repr(value))
+
+
+def redacted_fields(fields: Mapping[Any, object]) -> dict[str, object]:
+    shown = ((*_name(str(name)), value) for name, value in fields.items())
+    return {name: REDACTED if secret else redacted(value) for name, secret, value in shown}
+
+
+@lru_cache(maxsize=1024)  # nearly all of them come from the code, where they are few
+def _name(name: str) -> tuple[str, bool]:
+    """A field's name as it may be printed, and whether it says that its value may not."""
+    return scrub(name), is_secret(name)
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """A structlog processor."""
-    for name, value in event.items():
-        if not name.startswith("_"):  # structlog's own bookkeeping, removed before rendering
-            event[name] = REDACTED if is_secret(name) else redacted(value)
-    return event
+    own = {name: event.pop(name) for name in STRUCTLOGS_OWN & event.keys()}
+    return {**own, **redacted_fields(event)}
 
 
 def configure(level: str, layout: str) -> None:
