@@ -32,14 +32,22 @@ class Pages:
         )
 
     def render(
-        self, mails: Sequence[Mail], shown: Mail | None, attachments: Sequence[StoredAttachment], total: int
+        self,
+        mails: Sequence[Mail],
+        shown: Mail | None,
+        attachments: Sequence[StoredAttachment],
+        total: int,
+        *,
+        lost: bool = False,
     ) -> str:
+        """``lost``: a mail was asked for that is not there."""
         page = self._templates.get_template("page.html")
         html = shown.fields["html"] if shown else None
         return page.render(
             mails=mails,
             shown=shown,
             total=total,
+            lost=lost,
             preview=None if html is None else OPEN_LINKS_OUTSIDE + resolve_images(html, attachments),
         )
 

@@ -123,15 +123,18 @@ class Mailbox:
         return web.Response(body=attachment.content, headers=headers)
 
     async def _page(self, request: web.Request) -> web.Response:
-        shown = self._store.mail(request.query.get("mail", ""))
+        wanted = request.query.get("mail", "")
+        shown = self._store.mail(wanted)
+        lost = bool(wanted) and shown is None
         html = self._pages.render(
             mails=self._store.mails(limit=LISTED_ON_PAGE),
             shown=shown,
             attachments=self._store.attachments(shown.id) if shown else (),
             total=self._store.count(),
+            lost=lost,
         )
         headers = {"Content-Security-Policy": CONTENT_POLICY, "Referrer-Policy": "no-referrer"}
-        return web.Response(text=html, content_type="text/html", headers=headers)
+        return web.Response(text=html, content_type="text/html", headers=headers, status=404 if lost else 200)
 
     async def _wait(self, request: web.Request) -> web.Response:
         """``?count=&to=&timeout=``: like ``arrived``, for tests in another process."""

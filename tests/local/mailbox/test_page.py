@@ -36,6 +36,15 @@ async def test_the_page_lists_mails_and_shows_the_one_chosen(mailbox: Mailbox, b
     assert "2 mails" in page
 
 
+async def test_a_mail_that_is_not_there_is_said_to_be_missing(mailbox: Mailbox, browser: httpx.AsyncClient) -> None:
+    assert (await browser.get("/", params={"mail": "nope"})).status_code == 404
+    await send(subject="First")
+    page = await browser.get("/", params={"mail": "nope"})
+    assert page.status_code == 404
+    assert "There is no such mail" in page.text
+    assert "First" in page.text
+
+
 async def test_a_hostile_mail_stays_inside_its_sandbox(mailbox: Mailbox, browser: httpx.AsyncClient) -> None:
     mail_id = await send(subject=HOSTILE, html=HOSTILE, text=HOSTILE, headers={"X-A": HOSTILE})
     page = await browser.get("/", params={"mail": mail_id})
