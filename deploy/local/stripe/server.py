@@ -15,6 +15,7 @@ from aiohttp import web
 
 from deploy.local.http_faults import Fault, Faults, drop_connection
 from deploy.local.standalone import Listener, answer_ready
+from deploy.local.stripe import index_page
 from deploy.local.stripe.api import ROUTES, Account, Call, Reply, Route
 from deploy.local.stripe.controls import Controls, endpoint
 from deploy.local.stripe.errors import StripeError, api_error
@@ -91,6 +92,7 @@ class StripeSimulator:
         app = web.Application(middlewares=[self._errors], client_max_size=MAX_BODY)
         app.add_routes(
             [
+                web.get("/", index_page.show),
                 web.get("/health", answer_ready),
                 web.get("/ready", answer_ready),
                 *self.faults.routes(),
