@@ -154,6 +154,8 @@ class IdTokens:
 
 
 def _key_id(token: str) -> str:
+    if not token.isascii():  # PyJWT lets the error of encoding it through
+        raise jwt.DecodeError("it is not base64")
     header = jwt.get_unverified_header(token)
     key_id = header.get("kid")
     if header.get("alg") != "RS256" or not isinstance(key_id, str):

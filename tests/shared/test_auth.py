@@ -167,6 +167,8 @@ async def test_a_token_not_signed_by_a_published_key_is_401(client: Client) -> N
         jwt.encode(claims, "k" * 32, algorithm="HS256", headers={"kid": "k1"}),
         jwt.encode(claims, SIGNER.key, algorithm="RS256"),
         "not.a.token",
+        "\udcff.\udcff.\udcff",
+        "ü.ü.ü",
         "",
     ]
     for token in forged:
