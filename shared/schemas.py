@@ -21,9 +21,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from shared.config import DEFAULT_MAX_TICKETS_PER_ITEM, Settings
-
-MAX_ID_BYTES = 1500
-"""Firestore's limit for one document id."""
+from shared.firestore.paths import MAX_ID_BYTES, is_document_id
 
 MAX_EMAIL_LENGTH = 254
 """RFC 5321, section 4.5.3.1.3, as corrected by erratum 1690."""
@@ -49,11 +47,9 @@ class Caller:
 
 
 def _one_document_id(text: str) -> str:
-    """Source: https://cloud.google.com/firestore/quotas#collections_documents_and_fields."""
-    reserved = text in {"", ".", ".."} or (text.startswith("__") and text.endswith("__"))
-    if reserved or "/" in text or len(text.encode()) > MAX_ID_BYTES:
-        raise PydanticCustomError("document_id", "is not an id: it must be one document id, without a slash")
-    return text
+    if is_document_id(text):
+        return text
+    raise PydanticCustomError("document_id", "is not an id: it must be one document id, without a slash")
 
 
 def _quantity(value: object) -> object:

@@ -3,12 +3,15 @@
 import re
 from typing import Final
 
-_RESERVED: Final = re.compile(r"__.*__")
+_RESERVED: Final = re.compile(r"__.*__", re.DOTALL)
 MAX_ID_BYTES: Final = 1_500
 
 
 def is_document_id(text: str) -> bool:
-    """Whether Firestore takes the text as one document id."""
+    """Whether Firestore takes the text as one document id.
+
+    Source: https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields.
+    """
     try:
         size = len(text.encode())
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can smuggle in

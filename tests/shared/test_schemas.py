@@ -31,10 +31,10 @@ def test_the_largest_quantity_is_configuration() -> None:
 
 @pytest.mark.parametrize("given", ["a", "a.b", "...", "__", "ünï", "x" * 1500, "a b", "__x", "x__"])
 def test_one_document_id_is_accepted(given: str) -> None:
-    assert given == "__" or DOCUMENT_ID.validate_python(given) == given
+    assert DOCUMENT_ID.validate_python(given) == given
 
 
-@pytest.mark.parametrize("given", ["", ".", "..", "a/b", "/", "x" * 1501, "é" * 751, "__x__", "____"])
+@pytest.mark.parametrize("given", ["", ".", "..", "a/b", "/", "x" * 1501, "é" * 751, "__x__", "____", "__a\nb__"])
 def test_what_cannot_be_one_document_id_is_refused(given: str) -> None:
     with pytest.raises(ValidationError):
         DOCUMENT_ID.validate_python(given)
