@@ -56,5 +56,5 @@ async def database_answers(app: web.Application) -> None:
 
 
 async def is_admin(app: web.Application, uid: str) -> bool:
-    """Membership in ``adminUsers`` makes an admin."""
-    return (await app[DB].get(paths.admin_user(uid))).exists
+    """Membership in ``adminUsers`` makes an admin. A uid can hold a slash, and must not lead to another document."""
+    return paths.is_document_id(uid) and (await app[DB].get(paths.admin_user(uid))).exists
