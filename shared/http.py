@@ -180,7 +180,7 @@ async def parse(request: web.Request, model: type[B]) -> B:
 
 def _with_path(body: bytes, path: dict[str, str]) -> bytes:
     try:
-        fields = from_json(body)
+        fields = from_json(body, allow_inf_nan=False)  # JSON has neither
     except ValueError as error:
         raise _malformed(str(error)) from None
     return to_json({**fields, **path}) if isinstance(fields, dict) else body

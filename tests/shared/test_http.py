@@ -162,6 +162,12 @@ async def test_malformed_json_is_refused(client: Client, body: bytes) -> None:
         assert (await body_of(await send, 400))["code"] == "malformed_json"
 
 
+@pytest.mark.parametrize("body", [b'{"a": NaN}', b'{"a": -Infinity}'])
+async def test_numbers_that_json_does_not_have_are_malformed(client: Client, body: bytes) -> None:
+    reply = await client.put("/pages/u", data=body, headers=KEY)
+    assert (await body_of(reply, 400))["code"] == "malformed_json"
+
+
 @pytest.mark.parametrize("body", [b"[]", b"1", b"null", b'"text"'])
 async def test_json_that_is_no_object_is_refused(client: Client, body: bytes) -> None:
     for send in (client.post("/orders", data=body, headers=KEY), client.put("/pages/u", data=body, headers=KEY)):
