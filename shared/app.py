@@ -22,7 +22,7 @@ from shared.config import SETTINGS, Settings, google_credentials
 from shared.http import Routes
 from shared.id_tokens import IdTokens, SigningKeys
 from shared.metrics import HTTP_METRICS, REGISTRY, HttpMetrics
-from shared.middleware import MIDDLEWARES, stamp
+from shared.middleware import MIDDLEWARES, go_on, stamp
 from shared.rate_limits import rate_limits
 from shared.readiness import READINESS, Check, Readiness
 
@@ -72,11 +72,11 @@ def _register(
 ) -> Iterable[Handler]:
     """Adds the routes and answers the handlers that need no proxy key."""
     for route in routes:
-        app.router.add_route(route.method, route.path, route.handler)
+        app.router.add_route(route.method, route.path, route.handler, expect_handler=go_on)
         if not route.proxy_key:
             yield route.handler
     for path, handler in {**docs.pages(service, VERSION, routes), **_probes(app, health)}.items():
-        app.router.add_get(path, handler)
+        app.router.add_get(path, handler, expect_handler=go_on)
         yield handler
 
 

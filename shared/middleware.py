@@ -6,6 +6,7 @@ import uuid
 
 import structlog
 from aiohttp import web
+from aiohttp.http import HttpVersion11
 from aiohttp.typedefs import Handler
 from pydantic_core import to_json
 
@@ -90,6 +91,18 @@ async def plain_bodies(request: web.Request, handler: Handler) -> web.StreamResp
     if encoding.lower() != "identity":
         raise MalformedBody("The body could not be read.", message="Send the body without Content-Encoding.")
     return await handler(request)
+
+
+async def go_on(request: web.Request) -> None:
+    """Grants ``Expect: 100-continue`` and passes over any other expectation, as RFC 9110, section 10.1.1 allows.
+
+    aiohttp's own handler refuses those before the key is looked at, outside the envelope and the log. It still does on
+    paths that do not exist; and what its parser cannot read (a broken chunk, raw bytes in the URL, a header that is
+    too long) never becomes a request: that is answered with 400 in plain text, without a request id.
+    """
+    if request.headers["Expect"].lower() == "100-continue" and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # or a failure of the handler would be taken for one in the middle of a reply
 
 
 def envelope(refusal: Refusal, status: int | None = None) -> web.Response:

@@ -1,3 +1,4 @@
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
@@ -274,6 +275,19 @@ async def test_requests_are_measured_by_route_template_and_never_by_what_the_cli
     assert 'http_requests_total{method="other",route="unmatched",status="404"} 1.0' in text
     assert "person-1" not in text
     assert "coffee-pot" not in text
+
+
+async def test_an_expectation_we_do_not_know_does_not_come_before_the_key(client: Client) -> None:
+    odd = {"Expect": "a-miracle"}
+    assert (await body_of(await client.post("/orders", json=order(), headers=odd), 403))["code"] == "invalid_proxy_key"
+    await body_of(await client.post("/orders", json=order(), headers={**KEY, **odd}), 200)
+    assert (await client.get("/health", headers=odd)).status == 200
+
+
+async def test_a_client_that_asks_before_it_sends_the_body_is_told_to_go_on(client: Client) -> None:
+    async with asyncio.timeout(5):  # it waits until it is told
+        reply = await client.post("/orders", json=order(), headers=KEY, expect100=True)
+    assert await body_of(reply, 200) == {"ok": True, "tickets": 2}
 
 
 async def test_a_raw_route_sees_the_exact_bytes(client: Client) -> None:
