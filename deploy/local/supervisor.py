@@ -30,7 +30,8 @@ class PartFailed(Exception):  # noqa: N818  a sentence for the person who starte
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{text}\n")  # at once, so that no other process's line comes in between
+    sys.stderr.flush()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -53,7 +54,8 @@ async def _live(supervisor: Supervisor, order: Sequence[Sequence[Part]], address
     rest = [part for layer in others for part in layer]
     await together(supervisor.start(rest), supervisor.complete(seeding(addresses)))
     print("ready", json.dumps(addresses.ready_line()), flush=True)
-    say(f"Open {addresses.url('gateway')} in a browser; Ctrl-C stops the system.")
+    if sys.stdout.isatty():  # a program has what it needs; this is for a person
+        say(f"Open {addresses.url('gateway')} in a browser; Ctrl-C stops the system.")
     child = await supervisor.first_to_end()
     await asyncio.sleep(GRACE_SECONDS)
     raise ended(child)

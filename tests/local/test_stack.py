@@ -193,6 +193,26 @@ async def test_an_interrupt_during_the_start_stops_what_was_started(tmp_path: Pa
     assert is_empty(tmp_path)
 
 
+async def test_a_person_at_a_terminal_is_told_where_to_go_and_how_to_stop(tmp_path: Path) -> None:
+    terminal, its_end = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "deploy.local", "up", "--base-port", "0", "--ephemeral"),
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=its_end,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(its_end)
+    assert process.stderr
+    while (line := await process.stderr.readline()) and not line.startswith(b"Open http://127.0.0.1:"):
+        pass
+    assert line.endswith(b"in a browser; Ctrl-C stops the system.\n")
+    process.send_signal(signal.SIGINT)
+    assert await process.wait() == 0
+    os.close(terminal)
+    assert is_empty(tmp_path)
+
+
 async def test_an_early_failure_leaves_no_directory_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
