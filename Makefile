@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: help
 help: ## show this list
@@ -13,15 +13,15 @@ help: ## show this list
 
 .PHONY: demo
 demo: $(VENV)/runtime ## play the main job on a system of its own: sell, fulfil, scan, check
-	@$(BIN)/python -m deploy.local.demo
+	@exec $(BIN)/python -m deploy.local.demo
 
 .PHONY: up
 up: $(VENV)/runtime ## run the whole system here, gateway on http://127.0.0.1:8080, data in .local
-	@$(BIN)/python -m deploy.local up
+	@exec $(BIN)/python -m deploy.local up
 
 .PHONY: test
 test: $(VENV)/dev ## run every test (PYTEST_ARGS="-k scan" for some)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@exec $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: check
 check: $(VENV)/dev ## lint, format, types and import rules
@@ -37,7 +37,7 @@ format: $(VENV)/dev ## format the code and mend what lint can mend
 
 .PHONY: bench
 bench: $(VENV)/dev ## measure, as ratios in one run
-	@$(BIN)/python -m tests.bench
+	@exec $(BIN)/python -m tests.bench
 
 .PHONY: lock
 lock: $(VENV)/dev ## pin the dependencies of pyproject.toml anew
@@ -54,15 +54,26 @@ clean: ## remove the virtual environment and caches; data in .local stays
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-		echo "The venv module is missing: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "$(PYTHON) is not a Python of 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) lacks the venv module: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
+	@echo "Making a virtual environment in $(VENV) ..." >&2
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# A dot for each package, so that nobody waits in the dark. What pip complains about is shown, and only its success
+# makes the target.
+define install
+@rm -f $@
+@printf 'Installing what $(1) into $(VENV), once ' >&2
+@{ $(PIP) install --require-hashes -r $< && touch $@; } | while read -r word _; do \
+	case $$word in Collecting) printf . ;; Installing) printf ' unpacking ...' ;; esac; done >&2
+@echo >&2; test -f $@
+endef
 
 $(VENV)/runtime: requirements.txt | $(BIN)/python
-	@echo "Installing what the system needs into $(VENV) (once, about half a minute) ..." >&2
-	@$(PIP) install --require-hashes -r requirements.txt
-	@touch $@
+	$(call install,the system needs (half a minute))
 
 $(VENV)/dev: requirements-dev.txt | $(BIN)/python
-	@echo "Installing what the system and its tests need into $(VENV) (once, about a minute) ..." >&2
-	@$(PIP) install --require-hashes -r requirements-dev.txt
-	@touch $(VENV)/runtime $@
+	$(call install,the system and its tests need (a minute))
+	@touch $(VENV)/runtime
