@@ -75,17 +75,17 @@ class Stack:
 
     async def kill(self) -> None:
         """``kill -9`` of every process at once; returns when all are gone, so that the data can be opened again."""
-        killed = self.process.returncode is None
-        if killed:
+        running = self.process.returncode is None
+        if running:
             os.killpg(self.process.pid, signal.SIGKILL)
         await self.process.wait()
         await _closed(self.urls)
-        if killed:  # what ended by itself has said which log to read
-            self._forget()
+        self._forget(logs=running)  # what ended by itself has said which log to read
 
-    def _forget(self) -> None:
-        if self._scratch:
+    def _forget(self, *, logs: bool = True) -> None:
+        if self._scratch and (logs or not any(self._scratch.iterdir())):
             shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch = None
 
     async def __aenter__(self) -> Self:
         await self.start()
