@@ -38,7 +38,7 @@ Fields: TypeAlias = Mapping[str, Value]
 @final
 @dataclass(frozen=True, slots=True)
 class Increment:
-    """Adds to the number that is there; a missing or non-numeric field counts as 0."""
+    """Adds to the number that is there; a missing or non-numeric field counts as 0. Stops at the ends of 64 bits."""
 
     by: int
 
@@ -50,6 +50,8 @@ class Remove:
 
 
 REMOVE: Final = Remove()
+_INT64_MIN: Final = -(2**63)
+_INT64_MAX: Final = 2**63 - 1
 Change: TypeAlias = "Value | Increment | Remove"
 
 
@@ -156,7 +158,7 @@ def _change(after: dict[str, Value], name: str, change: Change) -> None:
         case Remove():
             after.pop(name, None)
         case Increment(by):
-            after[name] = _number(after.get(name)) + by
+            after[name] = _sum(_number(after.get(name)), by)
         case _:
             after[name] = change
 
@@ -165,8 +167,21 @@ def _number(value: Change) -> int | float:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
 
+def _sum(number: int | float, by: int) -> int | float:  # noqa: PYI041  an int stays one
+    """As Firestore adds: an integer that would leave 64 bits stays at their end."""
+    total = number + by
+    return total if isinstance(total, float) else _within(total)
+
+
+def _within(total: int) -> int:
+    return min(max(total, _INT64_MIN), _INT64_MAX)
+
+
 def combined(earlier: Write, later: Write) -> Write:
-    """The one write that does what two to the same document do in order."""
+    """The one write that does what two to the same document do in order.
+
+    Two increments become their sum, which is the same unless one of them meets an end of 64 bits.
+    """
     match earlier, later:
         case Merge(path, before), Merge(_, after):
             merged = dict(before)
@@ -183,9 +198,9 @@ def combined(earlier: Write, later: Write) -> Write:
 def _after(earlier: Change, later: Change) -> Change:
     match earlier, later:
         case Increment(a), Increment(b):
-            return Increment(a + b)
+            return Increment(_within(a + b))
         case _, Increment(b):
-            return _number(earlier) + b
+            return _sum(_number(earlier), b)
         case _:
             return later
 
