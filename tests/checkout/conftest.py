@@ -1,23 +1,17 @@
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
-from deploy.local.firestore.server import EmbeddedFirestore
+from deploy.local.stripe import StripeSimulator
 from services.checkout.app import create_app
 from services.checkout.settings import CheckoutSettings
 from tests.support.id_tokens import Signer, SignIn, published
 from tests.support.services import Service, serving
+from tests.support.shop import Shop
 
-
-@pytest.fixture
-async def firestore(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedFirestore]:
-    """As production has it: a query without its index in the file that is deployed fails."""
-    async with EmbeddedFirestore(indexes=Path("deploy/firestore/firestore.indexes.json")) as server:
-        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.host)
-        monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "demo-test")
-        yield server
+WEBHOOK_SECRET = "whsec_test"
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +37,13 @@ async def strict_checkout(checkout_settings: CheckoutSettings, signer: Signer) -
         asking = {"admin_auth": "token", "id_token_certs_url": certificates.url}
         async with serving(create_app(checkout_settings.model_copy(update=asking))) as service:
             yield service
+
+
+@pytest.fixture
+async def holding(checkout_settings: CheckoutSettings, stripe: StripeSimulator) -> AsyncIterator[Shop]:
+    """A shop whose checkout holds tickets, and hears Stripe's webhooks."""
+    settings = checkout_settings.model_copy(update={"hold_minutes": 10.0})
+    async with serving(create_app(settings)) as checkout, aiohttp.ClientSession() as session:
+        stripe.set_webhook_endpoints([(f"{checkout.url}/stripe/webhook", WEBHOOK_SECRET)])
+        yield Shop(checkout, stripe.url, session)
+        stripe.set_webhook_endpoints([])
