@@ -47,7 +47,7 @@ async def test_to_read_nothing_asks_nobody(firestore: EmbeddedFirestore, databas
     assert not firestore.faults.calls
 
 
-async def test_documents_are_read_once_each_and_the_missing_ones_said_to_be(database: Database) -> None:
+async def test_documents_come_by_path_and_the_missing_ones_are_said_to_be(database: Database) -> None:
     await put(database, "things/t", {"a": 1})
     read = await database.get_all(["things/t", "things/none", "things/t"])
     assert {path: document.fields for path, document in read.items()} == {"things/t": {"a": 1}, "things/none": None}
