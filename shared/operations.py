@@ -50,8 +50,9 @@ class Remove:
 
 
 REMOVE: Final = Remove()
-_INT64_MIN: Final = -(2**63)
-_INT64_MAX: Final = 2**63 - 1
+INT64: Final = range(-(2**63), 2**63)
+"""The integers that Firestore can hold."""
+
 Change: TypeAlias = "Value | Increment | Remove"
 
 
@@ -174,7 +175,7 @@ def _sum(number: int | float, by: int) -> int | float:  # noqa: PYI041  an int s
 
 
 def _within(total: int) -> int:
-    return min(max(total, _INT64_MIN), _INT64_MAX)
+    return min(max(total, INT64[0]), INT64[-1])
 
 
 def combined(earlier: Write, later: Write) -> Write:

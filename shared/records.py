@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, Self, TypeVar
 
-from shared.operations import Change, Document, Fields, Value
+from shared.operations import INT64, Change, Document, Fields, Value
 
 T = TypeVar("T")
 
@@ -36,13 +36,12 @@ def flag(value: Value) -> bool:
 
 def whole(value: Value) -> int:
     """An integer, also one that another program stored as a double or as digits."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise TypeError(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, int | str):
-        return int(value)
-    raise TypeError(value)
+    number = int(value)
+    if number not in INT64 or (isinstance(value, float) and number != value):
+        raise ValueError(value)
+    return number
 
 
 def moment(value: Value) -> datetime:

@@ -3,29 +3,27 @@
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
-from shared.operations import Value
+from shared.operations import INT64, Value
 
 
 def cents(value: Value) -> int:
     """Minor units from the dollars that existing documents hold, as number or text."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise TypeError(value)
-    try:
-        exact = Decimal(str(value)) * 100
-        return int(exact.to_integral_value())
-    except InvalidOperation as error:
-        raise ValueError(value) from error
+    units = int((exact(value) * 100).to_integral_value())
+    if units not in INT64:
+        raise ValueError(value)
+    return units
 
 
 def exact(value: Value) -> Decimal:
-    """A finite number as it was written, also one stored as text."""
+    """A number as it was written, also one stored as text, of a size that an integer can have."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise TypeError(value)
     try:
         number = Decimal(str(value))
+        countable = INT64[0] <= number <= INT64[-1]  # before any arithmetic: a text can name any power of ten
     except InvalidOperation as error:
         raise ValueError(value) from error
-    if not number.is_finite():
+    if not countable:
         raise ValueError(value)
     return number
 
