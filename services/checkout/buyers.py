@@ -35,15 +35,12 @@ class Buyer:
         return {key: value for key, value in known.items() if value}
 
     def check_owns(self, payment: Payment) -> None:
-        """Raises PaymentOwnerMismatch unless the payment was started by this buyer.
+        """Raises PaymentOwnerMismatch unless the payment says that it is this buyer's.
 
-        A payment that was not started here names no buyer; then its receipt's address has to be the buyer's.
+        One that names nobody was made for something else, whatever it costs.
         """
         user, guest = payment.metadata.get(_USER), payment.metadata.get(_GUEST)
-        if user or guest:
-            owned = self.user_id == user if user else _same(self.guest_email, guest)
-        else:
-            owned = _same(self.guest_email or self.email, payment.receipt_email)
+        owned = self.user_id == user if user else _same(self.guest_email, guest)
         if not owned:
             raise PaymentOwnerMismatch("This payment belongs to somebody else.")
 

@@ -8,6 +8,7 @@ from services.checkout.metrics import CHECKOUT_METRICS
 from services.checkout.payments import stripe_of
 from services.checkout.pending_orders import Till
 from services.checkout.refunds import Refunds
+from services.checkout.set_aside import Shelf
 from services.checkout.settings import CHECKOUT_SETTINGS
 from services.checkout.settlement import Settlement
 from services.checkout.sweeper import Sweeper
@@ -19,7 +20,8 @@ def till_of(app: web.Application) -> Till:
     """Raises StripeDisabled when no key is configured, as all of these do."""
     settings = app[CHECKOUT_SETTINGS]
     hold_for = timedelta(minutes=settings.hold_minutes)
-    return Till(app[DB], app[COMMITTER], stripe_of(app), settings.sales_tax_percent, hold_for)
+    shelf = Shelf(app[DB], app[COMMITTER], settings.most_held)
+    return Till(app[DB], app[COMMITTER], stripe_of(app), settings.sales_tax_percent, shelf, hold_for)
 
 
 def settlement_of(app: web.Application) -> Settlement:
@@ -42,6 +44,6 @@ def sweeper_of(app: web.Application) -> Sweeper:
         settlement_of(app),
         refunds_of(app),
         app[CHECKOUT_METRICS],
-        settings.sweep_seconds,
+        timedelta(seconds=settings.sweep_seconds),
         timedelta(seconds=settings.sweep_after_seconds),
     )

@@ -16,7 +16,6 @@ from services.checkout.refund_rules import requested, total_after
 from services.checkout.tally import Tally
 from shared.documents import (
     AdminAlert,
-    Event,
     FulfilledItem,
     Fulfillment,
     Hold,
@@ -112,11 +111,13 @@ class FulfilOrder:
         earlier = Fulfillment.of(docs[self._ledger_path])
         if earlier is not None and earlier.status in SETTLED:
             return self._replay(earlier)
-        events = {item.event_id: Event.of(docs[paths.event(item.event_id)]) for item in self.order.items}
+        events = {item.event_id: docs[paths.event(item.event_id)] for item in self.order.items}
         promo = PromoCode.of(docs[self.order.promo.path]) if self.order.promo else None
         tally = Tally(events, Hold.of(docs[self._hold_path]), promo)
+        tally.resume(earlier.details if earlier else ())
         for place, (item, tickets) in enumerate(zip(self.order.items, self.tickets, strict=True)):
-            self._fulfil(place, item, tickets, tally)
+            if not tally.had(item):
+                self._fulfil(place, item, tickets, tally)
         refunds = () if self.order.returned else self._refunds(tally)
         ledger = self._ledger(tally, refunds, earlier)
         pending = docs[self._pending_path].exists
@@ -157,6 +158,7 @@ class FulfilOrder:
             user_id=self.order.buyer.user_id,
             email=self.order.receipt_to,
             guest_email=self.order.buyer.guest_email,
+            guest_email_lower=(self.order.buyer.guest_email or "").lower() or None,
             owner=self.order.buyer.name,
             ticket_quantity=item.quantity,
             ticket_token=tickets.token,
@@ -171,21 +173,17 @@ class FulfilOrder:
             yield credited(item.event_id, rager.user_id, item.quantity, self.now)
 
     def _refunds(self, tally: Tally) -> Sequence[Refund]:
-        """One for each item that is not to be had and cost something."""
-        order = self.order
-        owed = shares(order.items, order.amount)
-        return [
-            Refund(
-                path=paths.refund(order.payment_intent_id, f"item-{place}"),
-                amount=owed[place],
-                currency=order.currency,
-                automatic=True,
-                reason=error.code,
-                created_at=self.now,
-            )
-            for place, error in zip(tally.unpaid, tally.errors, strict=True)
-            if owed[place]
-        ]
+        """One for each item that is not to be had and cost something, as far as it has not gone back already."""
+        order, refunds = self.order, list[Refund]()
+        owed, left = shares(order.items, order.amount), order.amount - order.refunded
+        for place, error in zip(tally.unpaid, tally.errors, strict=True):
+            amount = min(owed[place], left)
+            left -= amount
+            if amount:
+                path = paths.refund(order.payment_intent_id, f"item-{place}")
+                reason = error.code
+                refunds.append(Refund(path, amount, order.currency, automatic=True, reason=reason, created_at=self.now))
+        return refunds
 
     def _ledger(self, tally: Tally, refunds: Sequence[Refund], earlier: Fulfillment | None) -> Fulfillment:
         order = self.order

@@ -6,16 +6,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from services.checkout.payments import IdempotencyConflict
 from services.checkout.pricing import check_available
 from services.checkout.promos import release, reserve
-from shared.documents import Event, HeldItem, Hold, PendingOrder, PromoCode
+from shared.documents import Event, HeldItem, Hold, PendingOrder, PromoCode, stocked
 from shared.firestore import paths
 from shared.jobs import enqueue
-from shared.operations import Decision, Documents, Increment, Merge, Put, Write
+from shared.operations import Decision, Documents, Merge, Put, Write
 
 EXPIRY: Final = "hold_expiry"
 OPEN: Final = "pending"
 """The state of a remembered order that nothing has come of yet."""
+ABANDONED: Final = "abandoned"
+"""The state of one that nobody asks about any more; it comes to life when its buyer does."""
 
 
 def hold_for(order: PendingOrder, expires_at: datetime, now: datetime) -> Hold:
@@ -39,7 +42,7 @@ class RememberOrder:
     code.
 
     The order and its hold are their own markers. A hold that has been given back is taken anew, as long as nothing
-    has come of the order. Raises SoldOut or InvalidPromoCode.
+    has come of the order. Raises SoldOut, InvalidPromoCode, or IdempotencyConflict where the payment was cancelled.
     """
 
     order: PendingOrder
@@ -59,9 +62,11 @@ class RememberOrder:
 
     def decide(self, docs: Documents) -> Decision[None]:
         known, held = PendingOrder.of(docs[self.order.path]), Hold.of(docs[paths.hold(self.order.id)])
-        if known is not None and known.status != OPEN:
+        if known is not None and known.status == "canceled":
+            raise IdempotencyConflict("This payment was cancelled. Please start again.")
+        if known is not None and known.status not in {OPEN, ABANDONED}:
             return Decision(None)
-        writes: list[Write] = [] if known else [Put(self.order.path, self.order.fields())]
+        writes: list[Write] = [] if known and known.status == OPEN else [Put(self.order.path, self.order.fields())]
         if self.hold is not None and (held is None or held.status != "held"):
             writes += self._taken(self.hold, docs)
         return Decision(None, writes)
@@ -75,7 +80,7 @@ class RememberOrder:
         taken = replace(hold, promo_path=self.order.promo_path if reserved else None)
         yield Put(hold.path, taken.fields())
         for item in hold.items:
-            yield Merge(paths.event(item.event_id), Event.patch(quantity=Increment(-item.quantity)))
+            yield stocked(docs[paths.event(item.event_id)], -item.quantity)
         due = hold.expires_at or self.now
         payload = {"paymentIntentId": self.order.id}
         yield enqueue(f"hold-{self.order.id}-{due:%Y%m%d%H%M%S%f}", EXPIRY, payload, now=self.now, due=due)
@@ -114,5 +119,6 @@ class ReleaseHold:
         yield Merge(hold.path, Hold.patch(status="released", released_at=self.now))
         yield from release(PromoCode.of(docs[hold.promo_path]) if hold.promo_path else None, hold)
         for item in hold.items:
-            if docs[paths.event(item.event_id)].exists:
-                yield Merge(paths.event(item.event_id), Event.patch(quantity=Increment(item.quantity)))
+            event = docs[paths.event(item.event_id)]
+            if event.exists:
+                yield stocked(event, item.quantity)

@@ -10,11 +10,11 @@ from services.checkout.fulfilment import RECEIPT
 from services.checkout.pricing import SoldOut
 from services.checkout.ticket_mails import TICKETS
 from services.checkout.transfers import IdempotencyConflict
-from shared.documents import Event, FulfilledItem, Fulfillment, ManualTicket, OrderItem, Purchase, Rager
+from shared.documents import Event, FulfilledItem, Fulfillment, ManualTicket, OrderItem, Purchase, Rager, stocked
 from shared.errors import Conflict, NotFound
 from shared.firestore import paths
 from shared.jobs import enqueue
-from shared.operations import Decision, Documents, Increment, Merge, Put, Write
+from shared.operations import Decision, Document, Documents, Put, Write
 
 
 class EventNotFound(NotFound):
@@ -108,7 +108,11 @@ class CreateManualTicket:
             raise AlreadyFulfilled("This payment has been fulfilled or refunded already.")
         purchase = self._purchase(Purchase.of(docs[paths.purchase(self._order_number)]))
         ticket = self._marker()
-        writes = (Put(ticket.path, ticket.fields()), *self._batch(), *self._records(purchase, event.quantity))
+        writes = (
+            Put(ticket.path, ticket.fields()),
+            *self._batch(docs[event.path]),
+            *self._records(purchase, event.quantity),
+        )
         return Decision(ticket, writes)
 
     def _replayed(self, earlier: ManualTicket) -> ManualTicket:
@@ -130,7 +134,7 @@ class CreateManualTicket:
             created_at=self.now,
         )
 
-    def _batch(self) -> Iterator[Write]:
+    def _batch(self, event: Document) -> Iterator[Write]:
         order = self.order
         rager = Rager(
             path=paths.rager(order.event_id, self.tickets.rager_id),
@@ -144,7 +148,7 @@ class CreateManualTicket:
             payment_intent_id=order.payment_intent_id,
             updated_at=self.now,
         )
-        yield Merge(paths.event(order.event_id), Event.patch(quantity=Increment(-order.qty)))
+        yield stocked(event, -order.qty)
         yield from issued(rager, self.now)
         yield credited(order.event_id, order.user_id, order.qty, self.now)
 

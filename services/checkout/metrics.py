@@ -23,6 +23,9 @@ class CheckoutMetrics:
         self.paid_unfulfilled = Gauge(
             "checkout_paid_unfulfilled", "Payments with neither tickets nor a refund on its way", registry=registry
         )
+        self.undecided_seconds = Gauge(
+            "checkout_undecided_oldest_seconds", "Age of the oldest order that nothing has come of", registry=registry
+        )
         self.paid_unfulfilled_seconds = Gauge(
             "checkout_paid_unfulfilled_oldest_seconds", "Age of the oldest of them", registry=registry
         )

@@ -8,7 +8,7 @@ from services.checkout.batches import NewTickets
 from services.checkout.buyers import Buyer
 from services.checkout.fulfilment import SETTLED, Fulfilled, FulfilOrder, PaidOrder
 from services.checkout.payments import Payment
-from services.checkout.pending_orders import Till
+from services.checkout.pending_orders import CART, Till, fingerprint
 from services.checkout.pricing import CURRENCY, CartItem, EmptyCart, UnknownEvent, UnknownTicketType
 from services.checkout.promos import Applied
 from shared.documents import Fulfillment, OrderItem, PendingOrder
@@ -46,7 +46,7 @@ async def finalize(till: Till, asked: Finalization, now: datetime) -> Fulfilled:
     ledger_path, pending_path = paths.fulfillment(payment.id), paths.pending_order(payment.id)
     documents = await till.database.get_all([ledger_path, pending_path])
     ledger, pending = Fulfillment.of(documents[ledger_path]), PendingOrder.of(documents[pending_path])
-    if ledger is not None and ledger.status in SETTLED and (ledger.user_email or not asked.user_email):
+    if ledger is not None and ledger.status in SETTLED and (ledger.user_email or ledger.email or not asked.user_email):
         return Fulfilled(ledger, replayed=True)
     check_paid(payment)
     items = await paid_items(till, payment, pending, asked.cart)
@@ -87,6 +87,8 @@ async def paid_items(
     except (EmptyCart, UnknownEvent, UnknownTicketType) as refusal:
         raise CartMismatch("The cart is not what was paid for.", message=refusal.error) from refusal
     _check_same(priced.amount, payment)
+    if payment.metadata.get(CART, fingerprint(priced)) != fingerprint(priced):
+        raise CartMismatch("The cart is not what was paid for.", message="Another cart was paid for.")
     return priced.items
 
 

@@ -162,6 +162,12 @@ class Payments:
             page = await self._stripe.refunds.list_async({"payment_intent": payment_intent_id, "limit": 100})
             return [StripeRefund.of(refund) async for refund in page.auto_paging_iter()]
 
+    async def dispute(self, dispute_id: str) -> tuple[str, str]:
+        """Its reason, and how it stands."""
+        with _refusals():
+            found = await self._stripe.disputes.retrieve_async(dispute_id)
+        return found.reason, found.status
+
     async def create_customer(self, params: CustomerCreateParams, idempotency_key: str) -> str:
         """The new customer's id."""
         with _refusals():

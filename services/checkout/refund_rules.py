@@ -1,16 +1,17 @@
 """Refunds as decisions: what may go back, what it takes with it, and what Stripe said of it. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from services.checkout.batches import credited
-from shared.documents import AdminAlert, Event, Fulfillment, Rager, Refund, RefundTotal
+from services.checkout.payments import IdempotencyConflict
+from shared.documents import AdminAlert, Event, Fulfillment, Rager, Refund, RefundTotal, TicketTransfer, stocked
 from shared.errors import BadRequest, Conflict, NotFound
 from shared.firestore import paths
 from shared.jobs import enqueue
-from shared.operations import Decision, Documents, Increment, Merge, Put, Write
+from shared.operations import Decision, Document, Documents, Increment, Merge, Put, Write
 
 EXECUTE: Final = "refund"
 NOTICE: Final = "refund_email"
@@ -68,22 +69,41 @@ def requested(refund: Refund, *, now: datetime, due: datetime) -> Iterator[Write
     yield enqueue(f"refund-{refund.payment_intent_id}-{refund.id}", EXECUTE, job_payload(refund), now=now, due=due)
 
 
-def revoked(rager: Rager, event: Event | None, *, restock: bool, now: datetime) -> Iterator[Write]:
-    """A batch whose money goes back: it admits nobody, and counts for nobody.
+def revoked(rager: Rager, event: Document, *, key: str, restock: bool, now: datetime) -> Iterator[Write]:
+    """A batch whose money goes back: it admits nobody, counts for nobody, and is on its way to nobody.
 
     Without restocking its tickets leave circulation, so the event has started with that many fewer.
     """
-    if not rager.counts:
-        return
-    yield rager.changed(now, active=False, refunded_at=now)
-    if rager.user_id:
-        yield credited(rager.event_id, rager.user_id, -rager.ticket_quantity, now, used=-rager.used_count)
-    if event is None:
+    yield rager.changed(
+        now, active=False, refunded_at=now, refund_key=key, pending_transfer_id=None, pending_transfer_to=None
+    )
+    if rager.pending_transfer_id:
+        yield Merge(paths.ticket_transfer(rager.pending_transfer_id), TicketTransfer.patch(status="cancelled"))
+    yield from _counted(rager, -1, now)
+    if not event.exists:
         return
     if restock:
-        yield Merge(event.path, Event.patch(quantity=Increment(rager.ticket_quantity)))
-    elif event.seeded_quantity is not None:
+        yield stocked(event, rager.ticket_quantity)
+    elif _seeded(event) is not None:
         yield Merge(event.path, Event.patch(seeded_quantity=Increment(-rager.ticket_quantity)))
+
+
+def reinstated(rager: Rager, event: Document, now: datetime) -> Iterator[Write]:
+    """A batch that was taken for a refund which Stripe would not make: it is its holder's again."""
+    yield rager.changed(now, active=rager.left > 0, refunded_at=None, refund_key=None)
+    yield from _counted(rager, 1, now)
+    yield stocked(event, -rager.ticket_quantity)
+
+
+def _counted(rager: Rager, sign: int, now: datetime) -> Iterator[Write]:
+    if rager.user_id:
+        tickets, used = sign * rager.ticket_quantity, sign * rager.used_count
+        yield credited(rager.event_id, rager.user_id, tickets, now, used=used)
+
+
+def _seeded(event: Document) -> int | None:
+    known = Event.of(event)
+    return known.seeded_quantity if known else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +141,13 @@ class _OfOrder:
         known = sum(rager.ticket_quantity for rager in batches if rager.counts or rager.refunded_at)
         if known != ledger.created_tickets and not self.complete:
             raise BatchesChanged("The tickets of this order are changing hands.")
-        whole = total.amount == ledger.amount
+        whole = total.amount >= ledger.amount
         return [rager for rager in batches if rager.counts and (whole or rager.id in self.refund.rager_ids)]
 
     def taken(self, batches: Sequence[Rager], docs: Documents, *, restock: bool) -> Iterator[Write]:
         for rager in batches:
-            yield from revoked(rager, Event.of(docs[paths.event(rager.event_id)]), restock=restock, now=self.now)
+            event = docs[paths.event(rager.event_id)]
+            yield from revoked(rager, event, key=self.refund.id, restock=restock, now=self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,25 +164,38 @@ class RequestRefund(_OfOrder):
 
     def decide(self, docs: Documents) -> Decision[Refund]:
         if (known := Refund.of(docs[self.refund.path])) is not None:
-            return Decision(known)
+            return Decision(self._replayed(known))
         ledger = Fulfillment.of(docs[self._ledger_path])
         if ledger is None:
             raise OrderNotFound("There is no such order.")
-        left = ledger.amount - (ledger.refund.amount if ledger.refund else 0)
-        if not 0 < self.refund.amount <= left:
-            fields = {"refundable": left}
-            raise RefundExceedsPayment("That is not left of this payment to be refunded.", fields=fields)
         total = total_after(ledger.refund, self.refund, None)
         going = self.going(ledger, total, docs)
         check_items(self.refund.rager_ids, ledger, {rager.id: rager for rager in going})
+        self._check_amount(ledger)
         if not self.force:
             _check_untouched(going, ledger)
         return Decision(self.refund, (*self._records(ledger, total), *self.taken(going, docs, restock=self.restock)))
 
+    def _replayed(self, known: Refund) -> Refund:
+        if known.request_hash != self.refund.request_hash:
+            raise IdempotencyConflict("This idempotency key was used for another refund.")
+        return known
+
+    def _check_amount(self, ledger: Fulfillment) -> None:
+        """Nothing at all may go back only with items that cost nothing."""
+        left = ledger.amount - (ledger.refund.amount if ledger.refund else 0)
+        least = 0 if self.refund.rager_ids else 1
+        if not least <= self.refund.amount <= left:
+            fields = {"refundable": left}
+            raise RefundExceedsPayment("That is not left of this payment to be refunded.", fields=fields)
+
     def _records(self, ledger: Fulfillment, total: RefundTotal) -> Iterator[Write]:
-        status = "refunded" if total.amount == ledger.amount else ledger.status
+        status = "refunded" if total.amount >= ledger.amount else ledger.status
         yield Merge(ledger.path, Fulfillment.patch(refund=total, status=status))
-        yield from requested(self.refund, now=self.now, due=self.due)
+        if self.refund.status == "requested":
+            yield from requested(self.refund, now=self.now, due=self.due)
+        else:
+            yield Put(self.refund.path, self.refund.fields())
 
 
 def check_items(rager_ids: Sequence[str], ledger: Fulfillment, going: Mapping[str, Rager]) -> None:
@@ -184,9 +218,12 @@ def _check_untouched(batches: Sequence[Rager], ledger: Fulfillment) -> None:
         raise TicketsTransferred("Some of these tickets belong to somebody else now; refund them with force.")
 
 
+_RANK: Final = {"requested": 0, "pending": 1, "succeeded": 2, "failed": 3}
+
+
 @dataclass(frozen=True, slots=True)
 class RecordRefund:
-    """What Stripe says of a refund. Its own status is the marker; what has succeeded or failed may still change."""
+    """What Stripe says of a refund. Its own status is the marker, and never goes back to an earlier one."""
 
     refund_path: str
     status: str
@@ -207,27 +244,56 @@ class RecordRefund:
 
     def decide(self, docs: Documents) -> Decision[Refund | None]:
         before, ledger = Refund.of(docs[self.refund_path]), Fulfillment.of(docs[self._ledger_path])
-        if before is None or ledger is None or before.status == self.status:
+        if before is None or ledger is None or _RANK[self.status] <= _RANK[before.status]:
             return Decision(before)
-        changes = Refund.patch(
-            status=self.status,
-            stripe_refund_id=self.stripe_refund_id or before.stripe_refund_id,
-            error=self.error,
-            updated_at=self.now,
-        )
-        after = Refund(before.path, before.amount, before.currency, self.status, stripe_refund_id=self.stripe_refund_id)
-        return Decision(after, (Merge(before.path, changes), *self._effects(ledger, before, after)))
+        stripe_id = self.stripe_refund_id or before.stripe_refund_id
+        after = replace(before, status=self.status, stripe_refund_id=stripe_id, error=self.error, updated_at=self.now)
+        return Decision(after, (Put(after.path, after.fields()), *self._effects(ledger, before, after)))
 
     def _effects(self, ledger: Fulfillment, before: Refund, after: Refund) -> Iterator[Write]:
         total = total_after(ledger.refund, after, before.status)
-        yield Merge(ledger.path, Fulfillment.patch(refund=total))
-        if after.status == "failed":
+        failed = after.status == "failed"
+        yield Merge(ledger.path, Fulfillment.patch(refund=total, **(_reopened(ledger) if failed else {})))
+        if failed:
             alert = _failed_alert(ledger, before, self.error or "Stripe says that it failed", self.now)
             yield Put(alert.path, alert.fields())
         elif before.status == "requested":
             yield enqueue(
                 f"refund-mail-{before.payment_intent_id}-{before.id}", NOTICE, job_payload(before), now=self.now
             )
+
+
+def _reopened(ledger: Fulfillment) -> dict[str, str | bool]:
+    """What a failed refund makes of an order: not all of its money has gone back, and a person has to look."""
+    status = "partial" if ledger.status == "refunded" else ledger.status
+    return {"status": status, "needs_admin_review": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Reinstate(_OfOrder):
+    """Give back the batches that were taken for a refund which Stripe refused outright: no money went back for them.
+
+    Tickets that have been sold to others meanwhile cannot be given back; the refund's alert is about them then.
+    """
+
+    def decide(self, docs: Documents) -> Decision[None]:
+        refund = Refund.of(docs[self.refund.path])
+        if refund is None or refund.status != "failed":
+            return Decision(None)
+        left = {event_id: _left(docs[paths.event(event_id)]) for event_id in self._event_ids}
+        writes: list[Write] = []
+        for path in self.rager_paths:
+            rager = Rager.of(docs[path])
+            if rager is None or rager.refund_key != refund.id or left[rager.event_id] < rager.ticket_quantity:
+                continue
+            left[rager.event_id] -= rager.ticket_quantity
+            writes += reinstated(rager, docs[paths.event(rager.event_id)], self.now)
+        return Decision(None, writes)
+
+
+def _left(event: Document) -> int:
+    known = Event.of(event)
+    return known.quantity if known else 0
 
 
 def _failed_alert(ledger: Fulfillment, refund: Refund, error: str, now: datetime) -> AdminAlert:
@@ -248,9 +314,11 @@ class AdoptRefund(_OfOrder):
         ledger = Fulfillment.of(docs[self._ledger_path])
         if ledger is None or docs[self.refund.path].exists:
             return Decision(None)
+        known = Put(self.refund.path, self.refund.fields())
+        if self.refund.status == "failed":
+            return Decision(None, (known,))
         total = total_after(ledger.refund, self.refund, None)
         going = self.going(ledger, total, docs)
-        known = Put(self.refund.path, self.refund.fields())
         if total.amount < ledger.amount:
             return Decision(None, (known, *self._asking_which_tickets(ledger, total)))
         closed = Merge(ledger.path, Fulfillment.patch(refund=total, status="refunded"))

@@ -1,5 +1,6 @@
 """Sending money back: whoever comes first asks Stripe, the admin's request or the job; both record what it says."""
 
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,14 @@ from typing import Final, TypeVar
 from services.checkout.letters import Letter
 from services.checkout.mail import Mailer
 from services.checkout.payments import Payments, RefundRefused, StripeRefund, StripeUnavailable
-from services.checkout.refund_rules import AdoptRefund, BatchesChanged, OrderNotFound, RecordRefund, RequestRefund
+from services.checkout.refund_rules import (
+    AdoptRefund,
+    BatchesChanged,
+    OrderNotFound,
+    RecordRefund,
+    Reinstate,
+    RequestRefund,
+)
 from services.checkout.settlement import Settlement
 from shared.documents import Fulfillment, Rager, Refund
 from shared.firestore import paths
@@ -37,6 +45,19 @@ class RefundAsked:
     force: bool
     restock: bool
 
+    @property
+    def fingerprint(self) -> str:
+        """Of what is asked, without the key it is asked under."""
+        asked = (
+            self.payment_intent_id,
+            sorted(self.rager_ids or ()),
+            self.amount,
+            self.reason,
+            self.force,
+            self.restock,
+        )
+        return hashlib.sha256(repr(asked).encode()).hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class Refunds:
@@ -50,9 +71,12 @@ class Refunds:
         ledger = Fulfillment.of(await self.database.get(paths.fulfillment(asked.payment_intent_id)))
         if ledger is None:
             raise OrderNotFound("There is no such order.")
+        amount = _extent(asked, ledger)
         refund = Refund(
             path=paths.refund(ledger.id, asked.key),
-            amount=_extent(asked, ledger),
+            amount=amount,
+            status="requested" if amount else "succeeded",
+            request_hash=asked.fingerprint,
             currency=ledger.currency,
             reason=asked.reason,
             note=asked.note,
@@ -73,14 +97,27 @@ class Refunds:
             return known
 
     async def execute(self, refund: Refund) -> Refund:
-        """Ask Stripe for a refund that it may not know yet, and record what it says."""
-        if refund.status != "requested":
-            return refund
+        """Ask Stripe for a refund that it may not know yet, record what it says, and give back the tickets if it will
+        not make it.
+        """
+        if refund.status == "requested":
+            refund = await self._ask(refund)
+        if refund.status == "failed" and refund.stripe_refund_id is None:
+            await self._reinstate(refund)
+        return refund
+
+    async def _ask(self, refund: Refund) -> Refund:
         try:
             said = await self.payments.refund(refund.payment_intent_id, refund.id, refund.amount)
         except RefundRefused as refused:
             return await self._record(refund, "failed", None, refused.message)
         return await self._record(refund, said.status, said.id, said.error)
+
+    async def _reinstate(self, refund: Refund) -> None:
+        ledger = Fulfillment.of(await self.database.get(paths.fulfillment(refund.payment_intent_id)))
+        if ledger is not None:
+            taken = await self._batches(ledger)
+            await self.committer.run(Reinstate(refund, taken, complete=True, now=datetime.now(UTC)))
 
     async def _record(self, refund: Refund, status: str, stripe_id: str | None, error: str | None) -> Refund:
         recorded = await self.committer.run(RecordRefund(refund.path, status, stripe_id, error, datetime.now(UTC)))
@@ -154,7 +191,7 @@ def _extent(asked: RefundAsked, ledger: Fulfillment) -> int:
     """How much goes back: what the items contributed, the amount asked for, or all that is left."""
     if asked.rager_ids is not None:
         sold = {detail.rager_id: detail.amount or 0 for detail in ledger.details}
-        return sum(sold.get(rager_id, 0) for rager_id in dict.fromkeys(asked.rager_ids)) or 1
+        return sum(sold.get(rager_id, 0) for rager_id in dict.fromkeys(asked.rager_ids))
     left = ledger.amount - (ledger.refund.amount if ledger.refund else 0)
     return left if asked.amount is None else asked.amount
 

@@ -13,7 +13,7 @@ import structlog
 from services.checkout.batches import NewTickets
 from services.checkout.buyers import Buyer
 from services.checkout.fulfilment import SETTLED, Fulfilled, FulfilOrder, PaidOrder
-from services.checkout.holds import OPEN, ReleaseHold
+from services.checkout.holds import ABANDONED, OPEN, ReleaseHold
 from services.checkout.orders import CartMismatch, paid_items
 from services.checkout.payments import InvalidPaymentIntent, Payment
 from services.checkout.pending_orders import CART, Till
@@ -23,8 +23,10 @@ from shared.documents import Fulfillment, Hold, PendingOrder
 from shared.firestore import paths
 
 _log: Final = structlog.get_logger()
-_GIVEN_UP_AFTER: Final = timedelta(hours=24)
-"""An order that nobody has paid for by then is closed. Should it be paid for all the same, the webhook fulfils it."""
+_GIVEN_UP_AFTER: Final = timedelta(hours=1)
+"""An order that nobody has paid for by then is not asked about any more. Should it be paid for all the same, the
+webhook fulfils it, and should its buyer come back, so does the order.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,13 @@ class Settlement:
             payment = await self.till.payments.payment(payment_intent_id)
         except InvalidPaymentIntent:
             await self._review(payment_intent_id, known, "unknown", "Stripe does not know this payment.", now)
+            await self._release(known, None, now)
             return
         if payment.status == "succeeded":
             await self._succeeded(payment, known, now)
         elif payment.status == "canceled":
             await self._release(known, "canceled", now)
-        elif payment.status not in {"processing", "requires_action", "requires_capture"}:
+        elif payment.status not in {"processing", "requires_capture"}:  # the bank's to answer, not the buyer's
             await self._unpaid(known, now, failed=failed)
 
     async def _known(self, payment_intent_id: str) -> _Known:
@@ -60,6 +63,7 @@ class Settlement:
 
     async def _succeeded(self, payment: Payment, known: _Known, now: datetime) -> None:
         if known.ledger is not None and known.ledger.status in SETTLED:
+            await self._release(known, known.ledger.status, now)  # somebody else made the tickets, from other stock
             return
         if known.order is None and CART not in payment.metadata:
             _log.info("payment_is_not_ours", payment_intent=payment.id)
@@ -68,6 +72,8 @@ class Settlement:
             await self._fulfil(payment, known.order, now)
         except CartMismatch as mismatch:
             await self._review(payment.id, known, "stuck", mismatch.message, now)
+            if known.order is None:
+                await self._release(known, None, now)
 
     async def _fulfil(self, payment: Payment, order: PendingOrder | None, now: datetime) -> Fulfilled:
         items = await paid_items(self.till, payment, order, ())
@@ -90,7 +96,7 @@ class Settlement:
         created = known.order.created_at if known.order else None
         given_up = created is not None and created <= now - _GIVEN_UP_AFTER
         if failed or expired or given_up:
-            await self._release(known, "abandoned" if given_up else None, now)
+            await self._release(known, ABANDONED if given_up else None, now)
 
     async def _release(self, known: _Known, status: str | None, now: datetime) -> None:
         """Give back the hold, if there is one, and close the order, if a status says how."""

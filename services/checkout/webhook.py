@@ -104,8 +104,6 @@ class TakeIn:
             "paymentIntentId": payment,
             "failed": self.event.type == "payment_intent.payment_failed",
             "disputeId": disputed.get("id"),
-            "status": disputed.get("status"),
-            "reason": disputed.get("reason"),
         }
         job = enqueue(f"stripe-{self.event.id}", KINDS[self.event.type], payload, now=self.now)
         return Decision(True, (Put(path, record.fields()), job))
@@ -130,15 +128,16 @@ class Reactions:
         return ()
 
     async def dispute(self, run: Run) -> Sequence[Write]:
-        """A person answers disputes: an alert that is rewritten as the dispute goes on, and a mark on the order."""
+        """A person answers disputes: an alert that says how it stands now, and a mark on the order."""
         payload = run.job.payload or {}
         payment, dispute = str(payload.get("paymentIntentId")), str(payload.get("disputeId"))
+        reason, status = await self.refunds.payments.dispute(dispute)
         ledger = Fulfillment.of(await self.refunds.database.get(paths.fulfillment(payment)))
         order = f"order {ledger.order_number}" if ledger else f"payment {payment}"
         alert = AdminAlert(
             path=paths.admin_alert(f"dispute-{dispute}"),
             kind="dispute",
-            message=f"The {order} is disputed ({payload.get('reason')}); Stripe says {payload.get('status')}.",
+            message=f"The {order} is disputed ({reason}); Stripe says {status}.",
             subject=paths.fulfillment(payment),
             created_at=datetime.now(UTC),
         )

@@ -1,7 +1,7 @@
 """The Firestore documents, as typed records: the one place for field names. The web app reads and writes them too."""
 
 from shared.documents.door import DoorKey, ReconcileRun, RepairedSummary, Scan, UserSums
-from shared.documents.events import Event, Rager, Summary, TicketTier, TicketToken
+from shared.documents.events import Event, Rager, Summary, TicketTier, TicketToken, stocked
 from shared.documents.orders import (
     FailedItem,
     FulfilledItem,
@@ -52,4 +52,5 @@ __all__ = [
     "User",
     "UserSums",
     "Username",
+    "stocked",
 ]

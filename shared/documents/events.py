@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.documents.reading import cents
-from shared.operations import Merge
+from shared.operations import Document, Increment, Merge
 from shared.records import Embedded, Record, flag, listed, moment, stored, text, whole
 
 
@@ -41,6 +41,18 @@ class Event(Record):
         return next((tier for tier in self.tiers if tier.name.casefold() == wanted), None)
 
 
+def stocked(event: Document, change: int) -> Merge:
+    """The write by which an event has so many tickets more left (or fewer, if negative).
+
+    A quantity that another program stored as text is replaced by its number: an increment would count it as 0.
+    """
+    raw = (event.fields or {}).get(Event.stored_name("quantity"))
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
+        return Merge(event.path, Event.patch(quantity=Increment(change)))
+    known = Event.of(event)
+    return Merge(event.path, Event.patch(quantity=(known.quantity if known else 0) + change))
+
+
 @dataclass(frozen=True, slots=True)
 class Rager(Record):
     """One user's batch of tickets for one event."""
@@ -48,6 +60,8 @@ class Rager(Record):
     user_id: str | None = stored("firebaseId", text, None)
     email: str | None = stored("email", text, None)
     guest_email: str | None = stored("guestEmail", text, None)
+    guest_email_lower: str | None = stored("guestEmailLower", text, None)
+    """To find it by: guests do not type their address the same way every time. Older documents have none."""
     owner: str | None = stored("owner", text, None)
     ticket_quantity: int = stored("ticketQuantity", whole, 1)
     used_count: int = stored("usedCount", whole, 0)
@@ -66,6 +80,8 @@ class Rager(Record):
     previous_owner: str | None = stored("previousOwner", text, None)
     claimed_from_transfer: str | None = stored("claimedFromTransfer", text, None)
     refunded_at: datetime | None = stored("refundedAt", moment, None)
+    refund_key: str | None = stored("refundKey", text, None)
+    """The refund that took it."""
     split_from: str | None = stored("splitFrom", text, None)
     """The batch, by id, of which this was a part until some of it was transferred."""
     guest_claimed_at: datetime | None = stored("guestClaimedAt", moment, None)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Self
+from typing import Any, Self
 
-from shared.documents.reading import cents, exact, mapping, texts
-from shared.operations import Value
+from shared.documents.reading import cents, exact, mapping, moment_or_millis, texts
+from shared.operations import Fields, Value
 from shared.records import Embedded, Record, flag, listed, moment, stored, text, whole
 
 
@@ -80,6 +80,8 @@ class Hold(Record):
     """The events of the items, to find the holds of an event."""
     promo_path: str | None = stored("promoPath", text, None)
     """The promo code of which one use is set aside too."""
+    owner: str | None = stored("owner", text, None)
+    """Whose payment it is for, to find all that one buyer has set aside."""
     created_at: datetime | None = stored("createdAt", moment, None)
     expires_at: datetime | None = stored("expiresAt", moment, None)
     released_at: datetime | None = stored("releasedAt", moment, None)
@@ -103,6 +105,8 @@ class Refund(Record):
     reason: str = stored("reason", text, "")
     note: str | None = stored("note", text, None)
     rager_ids: tuple[str, ...] = stored("ragerIds", texts, ())
+    request_hash: str | None = stored("requestHash", text, None)
+    """What was asked, so that its key cannot be used for another refund."""
     stripe_refund_id: str | None = stored("stripeRefundId", text, None)
     error: str | None = stored("error", text, None)
     created_at: datetime | None = stored("createdAt", moment, None)
@@ -197,13 +201,20 @@ class PromoCode(Record):
     value: Decimal = stored("value", exact, Decimal(0))
     """Percent, or dollars."""
     active: bool = stored("active", flag, True)
-    expires_at: datetime | None = stored("expiresAt", moment, None)
+    expires_at: datetime | None = stored("expiresAt", moment_or_millis, None)
     max_uses: int | None = stored("maxUses", whole, None)
     uses: int = stored("uses", whole, 0)
     """Fulfilled orders that had it."""
     reserved: int = stored("reservedUses", whole, 0)
     """Uses set aside for payments under way; only counted where there is a maximum."""
     minimum_cents: int = stored("minimumTotal", cents, 0)
+    malformed: tuple[str, ...] = ()
+    """Fields that say something which cannot be understood. What limits a code must not be lost by a typing error."""
+
+    @classmethod
+    def of_fields(cls, stored_fields: Fields, **given: Any) -> Self:
+        unreadable = set(cls.unreadable(stored_fields)) - {cls.stored_name("display_code")}
+        return super(PromoCode, cls).of_fields(stored_fields, malformed=tuple(sorted(unreadable)), **given)
 
     @property
     def shown(self) -> str:

@@ -1,9 +1,11 @@
 """How fields are read that more than one record has."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
 from shared.operations import INT64, Value
+from shared.records import moment
 
 
 def cents(value: Value) -> int:
@@ -26,6 +28,13 @@ def exact(value: Value) -> Decimal:
     if not countable:
         raise ValueError(value)
     return number
+
+
+def moment_or_millis(value: Value) -> datetime:
+    """A time, also as the milliseconds since 1970 that JavaScript counts."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return datetime.fromtimestamp(value / 1000, UTC)
+    return moment(value)
 
 
 def mapping(value: Value) -> Mapping[str, Value]:

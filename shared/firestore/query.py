@@ -73,10 +73,14 @@ class Query:
         if self.where:
             pb.where.composite_filter.op = "AND"
         for field, operator, value in self.where:
-            condition = pb.where.composite_filter.filters.add().field_filter
-            condition.field.field_path = field
-            condition.op = _OPERATORS[operator]
-            codec.encode_into(condition.value, value)
+            condition = pb.where.composite_filter.filters.add()
+            if value is None and operator == "==":
+                condition.unary_filter.field.field_path = field
+                condition.unary_filter.op = "IS_NULL"
+                continue
+            condition.field_filter.field.field_path = field
+            condition.field_filter.op = _OPERATORS[operator]
+            codec.encode_into(condition.field_filter.value, value)
 
     def _add_cursor(self, pb: Any, last: Document, root: str) -> None:
         for field in self.order_by:

@@ -168,7 +168,7 @@ class FailedLine(Model):
 
 class OrderFinalized(Model):
     ok: bool
-    """Whether there is at least one ticket."""
+    """Whether there is at least one ticket, and its money has not gone back."""
     order_number: str
     status: str
     created_tickets: int
@@ -181,7 +181,7 @@ class OrderFinalized(Model):
     def of(cls, fulfilled: Fulfilled) -> Self:
         ledger = fulfilled.ledger
         return cls(
-            ok=ledger.created_tickets > 0,
+            ok=ledger.created_tickets > 0 and ledger.status != "refunded",
             order_number=ledger.order_number,
             status=ledger.status,
             created_tickets=ledger.created_tickets,
