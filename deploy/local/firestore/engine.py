@@ -1,8 +1,9 @@
 """The database: reads at a moment, commits under locks, transactions. Plain values in, plain values out."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from deploy.local.firestore.clock import Clock
 from deploy.local.firestore.commits import KEPT_MICROS, Commits, Committed
@@ -17,10 +18,24 @@ from deploy.local.firestore.transactions import Outcome, Patience, Transaction, 
 from deploy.local.firestore.writes import Write
 
 
+Throttle: TypeAlias = Callable[[Iterable[str]], Awaitable[None]]
+"""Holds up, or refuses with Aborted, a commit that writes the documents with these full names."""
+
+
+async def _unthrottled(_: Iterable[str]) -> None:
+    pass
+
+
 class Engine:
     """Lives on one event loop, from construction to ``stop``."""
 
-    def __init__(self, data_dir: Path | None, patience: Patience = Patience()) -> None:  # noqa: B008  it is frozen
+    def __init__(
+        self,
+        data_dir: Path | None,
+        patience: Patience = Patience(),  # noqa: B008  it is frozen
+        throttle: Throttle = _unthrottled,
+    ) -> None:
+        self._throttle = throttle
         self._storage = Storage(data_dir)
         tables = Tables(self._storage.writer)
         self.clock = Clock(tables.last_commit())
@@ -98,6 +113,7 @@ class Engine:
     async def _commit_as(self, owner: Owner, writes: Sequence[Write]) -> Committed:
         """The locks are held until the outcome is durable, also when the client no longer waits for it."""
         try:
+            await self._throttle(write.name for write in writes)
             await self.locks.acquire(owner, _wants(writes))
         except BaseException:
             self.locks.abort(owner)

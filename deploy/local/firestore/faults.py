@@ -50,8 +50,8 @@ class FaultPlan:
     """``methods`` as in the protocol (``Commit``), or ``*`` for all that have no fault of their own.
 
     ``writes_per_second`` models production's limit of sustained writes to one document: five seconds' worth pass
-    at once, then writes wait for their turn, and those that would wait more than two seconds are ABORTED. A ``seed``
-    starts the dice anew: equal sequences of calls then fail alike.
+    at once, then writes wait for their turn, and those that would wait more than two seconds are ABORTED, which ends
+    their transaction. A ``seed`` starts the dice anew: equal sequences of calls then fail alike.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

@@ -54,8 +54,8 @@ class EmbeddedFirestore:
     async def __aenter__(self) -> Self:
         self._server = grpc.aio.server(options=_OPTIONS)
         self.host = self._bind()  # first: it fails where the port is taken
-        self._engine = Engine(self._data_dir, self._patience)
-        servicer, queries = Servicer(self._engine, self.faults), QueryServicer(self._engine, self._indexes)
+        self._engine = Engine(self._data_dir, self._patience, self.faults.throttle)
+        servicer, queries = Servicer(self._engine), QueryServicer(self._engine, self._indexes)
         listeners = Listeners(self._engine, self._indexes)
         lose = self._engine.transactions.lose
         handlers = {

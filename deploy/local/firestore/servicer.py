@@ -14,7 +14,6 @@ from deploy.local.firestore.document_wire import encode_document
 from deploy.local.firestore.documents import Document, resource_name
 from deploy.local.firestore.engine import Engine
 from deploy.local.firestore.errors import FirestoreError, InvalidArgument, NotFound
-from deploy.local.firestore.faults import Faults
 from deploy.local.firestore.field_paths import FieldPath
 from deploy.local.firestore.names import document_in, parse_database, parse_document, parse_parent
 from deploy.local.firestore.reading import Sight, begin, seeing
@@ -44,9 +43,8 @@ _ID_BYTES: Final = 15  # 20 characters, as production's own ids
 
 
 class Servicer:
-    def __init__(self, engine: Engine, faults: Faults) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._faults = faults
 
     # Documents by name
 
@@ -130,7 +128,6 @@ class Servicer:
         _check_size(request)
         database = parse_database(request.database)
         writes = decode_writes(request.writes, database)
-        await self._faults.throttle(write.name for write in writes)
         committed = await self._engine.commit(database, writes, request.transaction)
         reply = CommitReply()
         encode_timestamp(Timestamp(committed.time), reply.commit_time)

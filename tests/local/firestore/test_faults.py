@@ -9,10 +9,19 @@ import grpc
 import pytest
 from google.api_core import exceptions
 from google.cloud.firestore_v1 import AsyncClient, AsyncTransaction, Increment, async_transactional
+from google.cloud.firestore_v1.types.firestore import (
+    BatchWriteRequest,
+    CreateDocumentRequest,
+    DeleteDocumentRequest,
+    UpdateDocumentRequest,
+)
 
 from deploy.local.firestore.fault_control import FaultControl
 from deploy.local.firestore.faults import Fault, FaultPlan
 from deploy.local.firestore.server import EmbeddedFirestore
+
+DATABASE = "projects/demo-test/databases/(default)"
+ROOT = f"{DATABASE}/documents"
 
 
 async def outcomes(client: AsyncClient, attempts: int) -> Counter[str]:
@@ -109,3 +118,35 @@ async def test_sustained_writes_to_one_document_are_held_to_productions_limit(
     assert counted["Aborted"] == 15
     assert counted["ok"] == 15
     assert (await client.document("c/b").set({})).update_time
+
+
+async def test_a_throttled_commit_frees_what_its_transaction_had_locked(
+    firestore: EmbeddedFirestore, client: AsyncClient
+) -> None:
+    reference = client.document("c/a")
+    firestore.faults.apply(FaultPlan(writes_per_second=0.1))
+    await reference.set({})
+    transaction = client.transaction()
+    await transaction._begin()
+    await reference.get(transaction=transaction)
+    transaction.update(reference, {"n": 1})
+    with pytest.raises(exceptions.Aborted, match="more often than"):
+        await transaction._commit()
+    firestore.faults.clear()
+    await asyncio.wait_for(reference.set({"n": 2}), timeout=2)
+
+
+async def test_every_way_to_write_is_held_to_productions_limit(
+    firestore: EmbeddedFirestore, client: AsyncClient
+) -> None:
+    api, document = client._firestore_api, f"{ROOT}/c/a"
+    firestore.faults.apply(FaultPlan(writes_per_second=0.1))
+    await api.create_document(CreateDocumentRequest(parent=ROOT, collection_id="c", document_id="a"))
+    with pytest.raises(exceptions.Aborted, match="more often than"):
+        await api.update_document(UpdateDocumentRequest(document={"name": document}), retry=None)
+    with pytest.raises(exceptions.Aborted, match="more often than"):
+        await api.delete_document(DeleteDocumentRequest(name=document), retry=None)
+    reply = await api.batch_write(
+        BatchWriteRequest(database=DATABASE, writes=[{"delete": document}, {"delete": f"{ROOT}/c/b"}]), retry=None
+    )
+    assert [status.code for status in reply.status] == [grpc.StatusCode.ABORTED.value[0], 0]
