@@ -8,6 +8,7 @@ cost of a request. ``tests/shared/firestore`` holds the pinned library to this.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, Self, TypeVar
 
 import grpc.aio
@@ -40,7 +41,11 @@ READ_TIMEOUT: Final = 10.0
 
 
 class Database:
-    """One Firestore database. Errors of single calls are grpc's; ``get`` and ``query`` retry what may pass."""
+    """One Firestore database. Errors of single calls are grpc's; ``get`` and ``query`` retry what may pass.
+
+    With a ``read_time``, which must be the database's own (``now``) and no more than an hour ago, any number of reads
+    see one state.
+    """
 
     def __init__(self, client: AsyncClient, *, rng: random.Random | None = None) -> None:
         self.client = client
@@ -66,24 +71,36 @@ class Database:
     async def close(self) -> None:
         await self.client._firestore_api.transport.close()  # noqa: SLF001  the client itself offers no close
 
-    async def get(self, path: str) -> Document:
-        return (await self.get_all([path]))[path]
+    async def now(self) -> datetime:
+        """The database's time, to read at: our own clock may be ahead of it, and it refuses to tell the future."""
+        request = _BatchGet(database=self._name, documents=[f"{self._root}health/ready"])
 
-    async def get_all(self, paths: Iterable[str]) -> Mapping[str, Document]:
+        async def read(timeout: float) -> datetime:
+            replies = self._batch_get(request, metadata=self._metadata, timeout=timeout)
+            return max([codec.moment(reply.read_time) async for reply in replies if reply.HasField("read_time")])
+
+        return await self._retried(read)
+
+    async def get(self, path: str, *, read_time: datetime | None = None) -> Document:
+        return (await self.get_all([path], read_time=read_time))[path]
+
+    async def get_all(self, paths: Iterable[str], *, read_time: datetime | None = None) -> Mapping[str, Document]:
         """The documents by path, those that are missing with ``fields`` None."""
         wanted = list(dict.fromkeys(paths))
         if not wanted:
             return {}
         request = _BatchGet(database=self._name, documents=[self._root + path for path in wanted])
+        _read_at(request, read_time)
 
         async def read(timeout: float) -> Mapping[str, Document]:
             return await self._documents(request, timeout)
 
         return await self._retried(read)
 
-    async def query(self, query: Query) -> Sequence[Document]:
+    async def query(self, query: Query, *, read_time: datetime | None = None) -> Sequence[Document]:
         """All results of a query; bound it with a limit or page through it with ``pages``."""
         request = _RunQuery(parent=self._parent(query), structured_query=query.to_pb(self._root))
+        _read_at(request, read_time)
 
         async def read(timeout: float) -> Sequence[Document]:
             rows = self._run_query(request, metadata=self._metadata, timeout=timeout)
@@ -91,14 +108,16 @@ class Database:
 
         return await self._retried(read)
 
-    async def pages(self, query: Query, size: int) -> AsyncIterator[Sequence[Document]]:
+    async def pages(
+        self, query: Query, size: int, *, read_time: datetime | None = None
+    ) -> AsyncIterator[Sequence[Document]]:
         """The results of a query in pages of ``size`` documents, each a request of its own."""
-        page = await self.query(query.page(size))
+        page = await self.query(query.page(size), read_time=read_time)
         while page:
             yield page
             if len(page) < size:
                 return
-            page = await self.query(query.page(size).after(page[-1]))
+            page = await self.query(query.page(size).after(page[-1]), read_time=read_time)
 
     async def count(self, query: Query) -> int:
         request = _RunAggregation(parent=self._parent(query))
@@ -165,6 +184,11 @@ class Database:
                 if loop.time() >= until:
                     raise Unavailable("The database does not answer. Please try again.") from error
             await backoff.wait(until)
+
+
+def _read_at(request: Any, read_time: datetime | None) -> None:
+    if read_time is not None:
+        request.read_time.FromDatetime(read_time)
 
 
 def _unary(channel: Any, method: str, request: Any, reply: Any) -> Any:

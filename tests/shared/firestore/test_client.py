@@ -60,3 +60,26 @@ async def test_pages_are_all_of_a_querys_results_in_order(database: Database, do
     pages = [[document.id for document in page] async for page in database.pages(Query("things"), 2)]
     assert [name for page in pages for name in page] == [f"t{number}" for number in range(documents)]
     assert all(len(page) == 2 for page in pages[:-1])
+
+
+async def test_reads_at_one_time_see_one_state(database: Database) -> None:
+    for number in range(3):
+        await put(database, f"things/t{number}", {"a": number})
+    then = await database.now()
+    await put(database, "things/t0", {"a": 7})
+    await put(database, "things/t9", {"a": 9})
+    pages = [page async for page in database.pages(Query("things"), 2, read_time=then)]
+    assert [document.fields for page in pages for document in page] == [{"a": 0}, {"a": 1}, {"a": 2}]
+    assert (await database.get("things/t0", read_time=then)).fields == {"a": 0}
+    assert not (await database.get("things/t9", read_time=then)).exists
+    assert (await database.get("things/t0", read_time=await database.now())).fields == {"a": 7}
+
+
+async def test_the_databases_time_is_asked_for_again_where_it_does_not_answer(
+    firestore: EmbeddedFirestore, database: Database
+) -> None:
+    firestore.faults.seed(1)
+    firestore.faults.set("BatchGetDocuments", Fault(unavailable=0.5, lost_reply=0.2))
+    times = [await database.now() for _ in range(8)]
+    assert times == sorted(times)
+    assert firestore.faults.calls["BatchGetDocuments"] > 8
