@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
+from services.checkout.idempotency import key_of
 from services.checkout.manual_desk import ManualDesk
 from services.checkout.schemas.manual import ManualCreateTicket, ManualTicketCreated
 from services.checkout.settings import CheckoutSettings
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         asked = _asked(given, settings)
         with google_credentials():
-            created = asyncio.run(_create(settings.google_cloud_project, asked, given.idempotency_key))
+            created = asyncio.run(_create(settings.google_cloud_project, asked, key_of(given.idempotency_key or "")))
     except Refusal as refusal:
         sys.stderr.write(f"{refusal.code}: {refusal.message}\n")
         return 1

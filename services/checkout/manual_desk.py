@@ -60,4 +60,4 @@ def _ticket_id(idempotency_key: str | None) -> str:
     """Follows from the key, where there is one."""
     if idempotency_key is None:
         return secrets.token_hex(16)
-    return hashlib.sha256(idempotency_key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return hashlib.sha256(idempotency_key.encode()).hexdigest()[:32]

@@ -106,7 +106,7 @@ class ReceiptDesk:
 
 def _job(kind: str, payload: Mapping[str, Value], key: str | None, now: datetime) -> Put:
     """A job of its own for each request, so that it really sends again; the same one for the same idempotency key."""
-    suffix = sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32] if key else secrets.token_hex(16)
+    suffix = sha256(key.encode()).hexdigest()[:32] if key else secrets.token_hex(16)
     return enqueue(f"{kind}-{suffix}", kind, payload, now=now)
 
 

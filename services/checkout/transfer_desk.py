@@ -88,7 +88,7 @@ def _transfer_id(user_id: str, idempotency_key: str | None) -> str:
     """Follows from the sender and their key, where there is one."""
     if idempotency_key is None:
         return secrets.token_hex(16)
-    return hashlib.sha256(repr((user_id, idempotency_key)).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return hashlib.sha256(repr((user_id, idempotency_key)).encode()).hexdigest()[:32]
 
 
 TRANSFER_DESK: Final = web.AppKey("transfer_desk", TransferDesk)
