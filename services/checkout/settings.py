@@ -32,10 +32,16 @@ class CheckoutSettings(Settings):
     sales_tax_percent: Annotated[Decimal, Field(ge=0, le=100)] = Decimal(0)
     hold_minutes: Annotated[float, Field(ge=0, le=24 * 60)] = 0
     """How long tickets are set aside for a payment; 0 switches holds off."""
+    max_held_per_buyer: Annotated[int, Field(ge=1)] | None = None
+    """Tickets of one event that one buyer may have set aside at once; not set: twice MAX_TICKETS_PER_ITEM."""
     sweep_seconds: Annotated[float, Field(gt=0, le=3600)] = 60
     """How often orders that nobody came back for are looked at."""
     sweep_after_seconds: Annotated[float, Field(ge=0, le=24 * 3600)] = 180
     """How old such an order has to be."""
+
+    @property
+    def most_held(self) -> int:
+        return self.max_held_per_buyer or 2 * self.max_tickets_per_item
 
     @property
     def stripe_webhook_secrets(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Final
 
 from services.checkout.batches import NewTickets, issued
 from services.checkout.notifications import told
+from services.checkout.schedule import check_not_over
 from shared.documents import Event, Rager, TicketTransfer
 from shared.errors import Conflict, Forbidden, NotFound
 from shared.firestore import paths
@@ -16,8 +17,6 @@ from shared.operations import Decision, Documents, Put, Write
 
 MAIL: Final = "transfer_mail"
 EXPIRY: Final = "transfer_expiry"
-OVER_AFTER: Final = timedelta(hours=24)
-"""Events say when they start, some of them only the day, and none when it ends."""
 
 
 class TicketNotFound(NotFound):
@@ -52,10 +51,6 @@ class NotEnoughTickets(Conflict):
     """``available`` is how many the batch has."""
 
     code = "not_enough_tickets"
-
-
-class EventPast(Conflict):
-    code = "event_past"
 
 
 class IdempotencyConflict(Conflict):
@@ -144,7 +139,7 @@ class StartTransfer:
         if rager.user_id is None or rager.user_id != self.offer.sender.user_id:
             raise NotOwner("These tickets belong to somebody else.")
         check_sendable(rager)
-        self._check_event(event)
+        check_not_over(event, self.now)
         pending, changes = self._marked(rager)
         transfer = self._transfer(pending)
         return Decision(Started(transfer), (*changes, *self._records(transfer, event)))
@@ -153,11 +148,6 @@ class StartTransfer:
         if earlier.request_hash != self.offer.fingerprint:
             raise IdempotencyConflict("This idempotency key was used for another transfer.")
         return Started(earlier, replayed=earlier.created_at != self.now)
-
-    def _check_event(self, event: Event | None) -> None:
-        starts_at = event.starts_at if event else None
-        if starts_at is not None and starts_at + OVER_AFTER < self.now:
-            raise EventPast("This event is over.")
 
     def _marked(self, rager: Rager) -> tuple[Rager, Sequence[Write]]:
         """The batch that is sent, and the writes that mark it."""

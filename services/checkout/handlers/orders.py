@@ -8,6 +8,7 @@ from services.checkout import limits, orders, pricing
 from services.checkout.buyers import PaymentOwnerMismatch
 from services.checkout.counter import till_of
 from services.checkout.customers import Register, Registration
+from services.checkout.idempotency import idempotency_key
 from services.checkout.metrics import CHECKOUT_METRICS
 from services.checkout.payments import (
     IdempotencyConflict,
@@ -18,6 +19,7 @@ from services.checkout.payments import (
 )
 from services.checkout.pending_orders import Order
 from services.checkout.promos import InvalidPromoCode
+from services.checkout.schedule import EventPast
 from services.checkout.schemas.orders import (
     CreateCustomer,
     CreatePaymentIntent,
@@ -27,6 +29,7 @@ from services.checkout.schemas.orders import (
     PaymentIntentCreated,
     UnsupportedCurrency,
 )
+from services.checkout.set_aside import TooManyTickets
 from services.checkout.settings import CHECKOUT_SETTINGS
 from shared.http import Routes
 from shared.wiring import COMMITTER, DB
@@ -36,20 +39,14 @@ routes = Routes()
 PRICING_REFUSALS = (pricing.EmptyCart, pricing.UnknownEvent, pricing.UnknownTicketType, pricing.AmountMismatch)
 
 
-def _idempotency_key(request: web.Request) -> str | None:
-    """Stripe takes up to 255 characters."""
-    key = request.headers.get("x-idempotency-key", "").strip()
-    return key[:255] or None
-
-
 @routes.post(
     "/create-payment-intent",
     CreatePaymentIntent,
     PaymentIntentCreated,
     limits=limits.START_PAYMENT,
     refusals=[
-        *PRICING_REFUSALS, InvalidPromoCode, pricing.SoldOut, UnsupportedCurrency, PaymentRefused, IdempotencyConflict,
-        StripeDisabled,
+        *PRICING_REFUSALS, InvalidPromoCode, pricing.SoldOut, EventPast, TooManyTickets, UnsupportedCurrency,
+        PaymentRefused, IdempotencyConflict, StripeDisabled,
     ],
 )  # fmt: skip
 async def create_payment_intent(request: web.Request, asked: CreatePaymentIntent) -> PaymentIntentCreated:
@@ -61,7 +58,7 @@ async def create_payment_intent(request: web.Request, asked: CreatePaymentIntent
         asked.address_details,
         asked.promo_code,
     )
-    key = _idempotency_key(request)
+    key = idempotency_key(request)
     payment = await till_of(request.app).start(order, idempotency_key=key, now=datetime.now(UTC))
     request.app[CHECKOUT_METRICS].payments.inc()
     return PaymentIntentCreated(

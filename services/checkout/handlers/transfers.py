@@ -9,6 +9,7 @@ from services.checkout.claims import Claimer
 from services.checkout.guest_claims import Account
 from services.checkout.idempotency import idempotency_key
 from services.checkout.proven_email import EmailNotVerified, OtherEmail, own_email, proven_email
+from services.checkout.schedule import EventPast
 from services.checkout.schemas.transfers import (
     CancelTransferRequest,
     ClaimGuestTicketsRequest,
@@ -41,7 +42,7 @@ TICKET_REFUSALS = (
     transfers.Refunded,
     transfers.Inactive,
     transfers.NotEnoughTickets,
-    transfers.EventPast,
+    EventPast,
     transfers.IdempotencyConflict,
 )
 PENDING_REFUSALS = (claims.TransferNotFound, claims.TransferNotPending, claims.TransferExpired)
@@ -52,6 +53,7 @@ PENDING_REFUSALS = (claims.TransferNotFound, claims.TransferNotPending, claims.T
     TransferTicket,
     TicketTransferred,
     limits=limits.TRANSFER,
+    nulls=True,
     refusals=[*RECIPIENT_REFUSALS, *TICKET_REFUSALS],
 )
 async def transfer_ticket(request: web.Request, asked: TransferTicket) -> TicketTransferred:
@@ -71,7 +73,7 @@ async def _recipient(database: Database, asked: TransferTicket, sender: Sender) 
     return await recipients.by_username(database, asked.recipient_username or "", sender)
 
 
-@routes.get("/transfer-preview", PreviewTransfer, TransferPreview, refusals=PENDING_REFUSALS)
+@routes.get("/transfer-preview", PreviewTransfer, TransferPreview, nulls=True, refusals=PENDING_REFUSALS)
 async def transfer_preview(request: web.Request, asked: PreviewTransfer) -> TransferPreview:
     """What the holder of a claim link is about to claim."""
     transfer, event = await request.app[TRANSFER_DESK].preview(asked.token, datetime.now(UTC))
