@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 _NAME: Final = "stored name"
 _READ: Final = "how it is read"
+_UNREADABLE: Final = (TypeError, ValueError, OverflowError)
 
 
 def stored(name: str, read: Callable[[Value], T], default: T) -> T:
@@ -96,9 +97,15 @@ class Embedded:
                 continue
             try:
                 values[attribute] = read(value)
-            except (TypeError, ValueError, OverflowError):
+            except _UNREADABLE:
                 continue
         return cls(**values)
+
+    @classmethod
+    def unreadable(cls, stored_fields: Fields) -> tuple[str, ...]:
+        """The stored names of fields that say something, though nothing we understand: each reads as its default."""
+        readers = {name: read for _, name, read in _layout(cls).readers}
+        return tuple(name for name, read in readers.items() if not _is_readable(stored_fields.get(name), read))
 
     def fields(self) -> dict[str, Value]:
         """Everything, as it is stored."""
@@ -132,6 +139,16 @@ class Record(Embedded):
     @property
     def id(self) -> str:
         return self.path.rpartition("/")[2]
+
+
+def _is_readable(value: Value, read: Callable[[Value], object]) -> bool:
+    if value is None:
+        return True
+    try:
+        read(value)
+    except _UNREADABLE:
+        return False
+    return True
 
 
 def _plain(value: Any) -> Any:

@@ -51,7 +51,7 @@ def unknown() -> InvalidPromoCode:
 
 def check_usable(promo: PromoCode, subtotal: int, now: datetime) -> None:
     """Raises InvalidPromoCode unless the code is good for an order of ``subtotal`` (minor units)."""
-    if not promo.active or promo.type not in TYPES or promo.value <= 0:
+    if promo.malformed or not promo.active or promo.type not in TYPES or promo.value <= 0:
         raise refused("inactive", "This promo code is not active.")
     if promo.expires_at is not None and promo.expires_at <= now:
         raise refused("expired", "This promo code has expired.")
