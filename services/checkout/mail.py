@@ -17,6 +17,8 @@ from services.checkout.settings import CHECKOUT_SETTINGS
 _TIMEOUT: Final = 15.0
 _PASSING: Final = frozenset({408, 409, 425, 429})
 """Besides 5xx: worth another try. 409 is the same idempotency key while its first request is under way."""
+_SENT_BEFORE: Final = "invalid_idempotent_request"
+"""Resend's name for a key that comes again with another mail: the one that it came with first has been sent."""
 PROVIDER: Final = "resend"
 _LIBRARYS_OWN: Final = resend.default_async_http_client
 
@@ -49,18 +51,29 @@ class Mailer:
         self._stationery = stationery
         self._configured = configured
 
-    async def send(self, letter: Letter, idempotency_key: str) -> str:
-        """The message's id. The same key never sends twice (for 24 hours, says Resend's documentation)."""
+    async def send(self, letter: Letter, idempotency_key: str) -> str | None:
+        """The message's id. The same key never sends twice (for 24 hours, says Resend's documentation).
+
+        None where the mail went out before and has changed since, so that its id cannot be had any more: the process
+        was killed after the sending, and then the tickets were refunded, say.
+        """
         if not self._configured:
             raise MailNotConfigured("RESEND_API_KEY is not set, so no mail can be sent.")
         mail = await asyncio.to_thread(self._stationery.write, letter)
-        async for attempt in stamina.retry_context(on=_is_passing, attempts=3, timeout=30.0):
-            with attempt:
-                sent = await resend.Emails.send_async(mail, {"idempotency_key": idempotency_key})
+        try:
+            async for attempt in stamina.retry_context(on=_is_passing, attempts=3, timeout=30.0):
+                with attempt:
+                    sent = await resend.Emails.send_async(mail, {"idempotency_key": idempotency_key})
+        except ResendError as error:
+            if error.error_type == _SENT_BEFORE:
+                return None
+            raise
         return sent["id"]
 
 
 def _is_passing(error: Exception) -> bool:
+    if isinstance(error, ResendError) and error.error_type == _SENT_BEFORE:
+        return False
     code = str(error.code) if isinstance(error, ResendError) else ""
     return code.isdigit() and (int(code) in _PASSING or int(code) >= httpx.codes.INTERNAL_SERVER_ERROR)
 

@@ -120,8 +120,8 @@ class Receipts:
             return ()
         return [noted(path, await self.send(order, to, run.idempotency_key))]
 
-    async def send(self, order: Fulfillment, to: str, key: str) -> str:
-        """The message's id. The same key never sends twice."""
+    async def send(self, order: Fulfillment, to: str, key: str) -> str | None:
+        """The message's id, None if it was sent before and has changed since. The same key never sends twice."""
         receipt = Receipt(order, to, await self._batches(order))
         return await self.mailer.send(await asyncio.to_thread(letter_of, receipt), key)
 
@@ -139,7 +139,7 @@ class Receipts:
         return batches
 
 
-def noted(ledger_path: str, message_id: str) -> Write:
-    """That the order's mail was sent just now."""
+def noted(ledger_path: str, message_id: str | None) -> Write:
+    """That the order's mail was sent. Without a message's id it was not just now, but before it was noted anywhere."""
     sent = Fulfillment.patch(email_sent_at=datetime.now(UTC), email_provider=PROVIDER, email_message_id=message_id)
     return Merge(ledger_path, sent)
