@@ -70,6 +70,23 @@ def by_field(*names: str) -> Key:
     return key
 
 
+def together(*keys: Key) -> Key:
+    """Counted for each combination, such as a sender and a recipient; not at all where one of them is missing."""
+
+    def key(request: web.Request, asked: BaseModel | None) -> str | None:
+        parts = [part(request, asked) for part in keys]
+        return None if None in parts else repr(parts)
+
+    return key
+
+
+def by_known_client(request: web.Request, asked: BaseModel | None) -> str | None:
+    """As ``by_client``, but only where TRUSTED_PROXY_HOPS says how clients are told apart. Without it those who connect
+    to us are proxies, and what is meant for one client would be shared by all.
+    """
+    return by_client(request, asked) if request.app[SETTINGS].trusted_proxy_hops else None
+
+
 def by_client(request: web.Request, _asked: BaseModel | None) -> str:
     """Where the request comes from: an IPv4 address, or the /64 network that one IPv6 subscriber has.
 
