@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from services.checkout.batches import NewTickets, credited, issued
 from services.checkout.fulfilment import RECEIPT
@@ -15,6 +16,9 @@ from shared.errors import Conflict, NotFound
 from shared.firestore import paths
 from shared.jobs import enqueue
 from shared.operations import Decision, Document, Documents, Put, Write
+
+UNPAID: Final = "manual_"
+"""How the ledger's names of orders begin that have no payment of Stripe's."""
 
 
 class EventNotFound(NotFound):
@@ -88,7 +92,7 @@ class CreateManualTicket:
     @property
     def _payment(self) -> str:
         """Under which the ledger has it."""
-        return self.order.payment_intent_id or f"manual_{self.ticket_id}"
+        return self.order.payment_intent_id or f"{UNPAID}{self.ticket_id}"
 
     def reads(self) -> Sequence[str]:
         ledger = (paths.fulfillment(self._payment),) if self.order.ledger else ()

@@ -21,6 +21,7 @@ routes = Routes()
     ManualCreateTicket,
     ManualTicketCreated,
     admin=True,
+    nulls=True,
     refusals=[EventNotFound, AmbiguousEvent, SoldOut, AlreadyFulfilled, OrderNumberTaken, IdempotencyConflict],
 )
 async def manual_create_ticket(request: web.Request, asked: ManualCreateTicket) -> ManualTicketCreated:

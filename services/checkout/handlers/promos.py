@@ -14,7 +14,9 @@ from shared.wiring import DB
 routes = Routes()
 
 
-@routes.post("/validate-promo-code", ValidatePromoCode, PromoCodeValidity, limits=limits.VALIDATE_PROMO_CODE)
+@routes.post(
+    "/validate-promo-code", ValidatePromoCode, PromoCodeValidity, limits=limits.VALIDATE_PROMO_CODE, nulls=True
+)
 async def validate_promo_code(request: web.Request, asked: ValidatePromoCode) -> PromoCodeValidity:
     """What a code would take off a cart; one that is not valid is an answer, not an error."""
     try:

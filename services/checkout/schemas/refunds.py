@@ -1,10 +1,12 @@
 """What the refund route takes and gives."""
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 from pydantic_core import PydanticCustomError
 
+from services.checkout.manual_tickets import UNPAID
 from services.checkout.schemas.orders import PaymentIntentId
 from shared.documents import Refund
 from shared.schemas import DocumentId, Model, Text
@@ -16,10 +18,22 @@ class RefundItem(Model):
     rager_id: DocumentId
 
 
+_MADE_BY_HAND: Final = re.compile(f"{UNPAID}[0-9a-f]{{1,64}}")
+
+
+def _or_made_by_hand(given: Any, payment_intent_id: ValidatorFunctionWrapHandler) -> str:
+    made_by_hand = isinstance(given, str) and _MADE_BY_HAND.fullmatch(given)
+    return str(given if made_by_hand else payment_intent_id(given))
+
+
+OrderId = Annotated[PaymentIntentId, WrapValidator(_or_made_by_hand)]
+"""An order as the ledger has it: by its payment, or by the name it has instead."""
+
+
 class RefundOrder(Model):
     """All that is left of a payment, or the items named, or an amount in minor units."""
 
-    payment_intent_id: PaymentIntentId
+    payment_intent_id: OrderId
     items: Annotated[list[RefundItem], Field(min_length=1, max_length=50)] | None = None
     amount_cents: Annotated[int, Field(gt=0, lt=2**63)] | None = None
     reason: Literal["requested_by_customer", "duplicate", "fraudulent", "event_canceled", "other"]
@@ -28,6 +42,11 @@ class RefundOrder(Model):
     """Refund used and transferred tickets too."""
     restock: bool = True
     """Put the tickets on sale again."""
+
+    @property
+    def paid(self) -> bool:
+        """Whether there is a payment at all."""
+        return not self.payment_intent_id.startswith(UNPAID)
 
     @model_validator(mode="after")
     def _items_or_amount(self) -> Self:
