@@ -13,6 +13,7 @@ from shared.documents import Event, Hold, Job, PendingOrder, Refund, TicketTrans
 from shared.firestore import paths
 from shared.firestore.client import Database
 from shared.firestore.query import Query
+from shared.operations import Value
 from shared.wiring import COMMITTER, WORKER
 from shared.worker import Run
 from tests.support.money import expiry_of, ledger_of, left, settled, stripes_refunds
@@ -86,10 +87,8 @@ async def test_no_ticket_admits_once_all_of_its_payment_has_gone_back(
     stripe.faults.clear()
     await simulate(holding, "refunds", {"payment_intent": payment})
     await settled(holding, stripe)
-    refunds = [
-        known for document in await database.query(Query(paths.refunds(payment))) if (known := Refund.of(document))
-    ]
-    [waiting] = [known for known in refunds if known.status == "requested"]
+    refunds = map(Refund.of, await database.query(Query(paths.refunds(payment))))
+    [waiting] = [known for known in refunds if known and known.status == "requested"]
     assert (await refunds_of(holding.checkout.app).execute(waiting)).status == "failed"
     [rager] = await ragers_of(database, "gala")
     assert rager.remaining == 0
@@ -135,7 +134,7 @@ async def test_a_payment_for_one_cart_buys_no_other_of_the_same_price(holding: S
 async def test_an_inventory_stored_as_text_is_counted_on_from_its_number(
     holding: Shop, stripe: StripeSimulator, database: Database
 ) -> None:
-    event = {"name": "Gala", "price": 25, "quantity": "10", "seededQuantity": 10}
+    event: dict[str, Value] = {"name": "Gala", "price": 25, "quantity": "10", "seededQuantity": 10}
     await put(database, paths.event("gala"), event)
     await bought(holding, stripe)
     assert await left(database, "gala") == 8
@@ -296,7 +295,13 @@ async def test_a_ledger_left_half_done_is_completed_and_not_begun_anew(
     stripe.webhooks.hold()
     cart = [{"productId": "gala", "quantity": 2}, {"productId": "gala", "quantity": 1}]
     payment = await holding.paid("ann", "gala", cartItems=cart)
-    ticket = {"firebaseId": "ann", "ticketQuantity": 2, "usedCount": 0, "active": True, "paymentIntentId": payment}
+    ticket: dict[str, Value] = {
+        "firebaseId": "ann",
+        "ticketQuantity": 2,
+        "usedCount": 0,
+        "active": True,
+        "paymentIntentId": payment,
+    }
     await put(database, paths.rager("gala", "r1"), ticket)
     half: dict[str, Any] = {"eventId": "gala", "ragerId": "r1", "qty": 2, "newQty": 8}
     await put(database, paths.fulfillment(payment), {"status": "processing", "details": [half], "createdTickets": 2})

@@ -18,7 +18,7 @@ def test_prometheus_takes_the_rules() -> None:
         pytest.skip("promtool is not installed (Debian: apt install prometheus)")
     checked = subprocess.run([promtool, "check", "rules", str(RULES)], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
-    assert "3 rules found" in checked.stdout
+    assert "4 rules found" in checked.stdout
 
 
 async def test_the_rules_speak_of_metrics_that_the_checkout_has(checkout: Service) -> None:
