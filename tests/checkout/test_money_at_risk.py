@@ -9,13 +9,13 @@ from deploy.local.http_faults import Fault
 from deploy.local.stripe import StripeSimulator
 from services.checkout.counter import refunds_of, settlement_of, sweeper_of
 from services.checkout.refund_rules import RecordRefund
-from shared.documents import Event, Hold, Job, PendingOrder, Refund, TicketTransfer
+from services.checkout.sweeper import AskForSweep
+from shared.documents import Event, Hold, PendingOrder, Refund, TicketTransfer
 from shared.firestore import paths
 from shared.firestore.client import Database
 from shared.firestore.query import Query
 from shared.operations import Value
 from shared.wiring import COMMITTER, WORKER
-from shared.worker import Run
 from tests.support.money import expiry_of, ledger_of, left, settled, stripes_refunds
 from tests.support.services import Reply
 from tests.support.shop import Shop, check_invariants, event_on_sale, put, ragers_of
@@ -51,14 +51,10 @@ async def bought(shop: Shop, stripe: StripeSimulator, uid: str = "ann", quantity
 
 
 async def sweep(shop: Shop) -> None:
-    run = Run(Job(paths.job("sweep"), lease_owner="me"), shop.checkout.app[COMMITTER], timedelta(minutes=1))
-    run.checkpoint = run.keep = _nothing  # type: ignore[method-assign]  # there is no job document behind this run
-    await sweeper_of(shop.checkout.app).run(run)
-    await shop.checkout.app[WORKER].idle()
-
-
-async def _nothing(_cursor: str | None = None) -> None:
-    return
+    app = shop.checkout.app
+    await app[WORKER].idle()
+    assert await app[COMMITTER].run(AskForSweep(timedelta(0), datetime.now(UTC)))
+    await app[WORKER].idle()
 
 
 async def at_risk(shop: Shop) -> float:
