@@ -1,8 +1,9 @@
 """Compares every user's summary with their ragers, and puts right what differs.
 
 Two ordered streams, the ragers by holder and the summaries by id, are merged like a zip, so memory holds two pages
-whatever the event's size. What the streams saw may be outdated: a difference is looked at again before it is reported,
-and repaired by an operation that reads that user's documents under its transaction.
+whatever the event's size. Both are read as of one time, which production keeps for an hour, so that no scan in between
+makes or hides a difference. It may be outdated once it is found: it is looked at again before it is reported, and
+repaired by an operation that reads that user's documents under its transaction.
 """
 
 import asyncio
@@ -145,7 +146,8 @@ async def _observe(database: Database, event_id: str, user_id: str) -> Observed:
 
 async def _compared(database: Database, event_id: str, progress: Progress, size: int) -> AsyncIterator[RepairedSummary]:
     """Every user with ragers or a summary, with what the summary says and should say, in the order of their ids."""
-    sums, summaries = _sums(database, event_id, progress, size), _summaries(database, event_id, size)
+    now = await database.now()
+    sums, summaries = _sums(database, event_id, now, progress, size), _summaries(database, event_id, now, size)
     user, summary = await anext(sums, None), await anext(summaries, None)
     while user or summary:
         user_id = min(key for key in (user and user[0], summary and summary.id) if key)
@@ -157,12 +159,12 @@ async def _compared(database: Database, event_id: str, progress: Progress, size:
 
 
 async def _sums(
-    database: Database, event_id: str, progress: Progress, size: int
+    database: Database, event_id: str, now: datetime, progress: Progress, size: int
 ) -> AsyncIterator[tuple[str, UserSums]]:
     """What each user's summary should say. Guests, who have none, are passed over."""
     ragers = Query(paths.ragers(event_id), where=[(_HOLDER, ">", "")], order_by=(_HOLDER,), select=_FIELDS)
     user_id, right = "", UserSums()
-    async for page in database.pages(ragers, size):
+    async for page in database.pages(ragers, size, read_time=now):
         progress(len(page))
         for rager in filter(None, map(Rager.of, page)):
             if rager.user_id != user_id:
@@ -175,7 +177,7 @@ async def _sums(
         yield user_id, right
 
 
-async def _summaries(database: Database, event_id: str, size: int) -> AsyncIterator[Summary]:
-    async for page in database.pages(Query(paths.summaries(event_id)), size):
+async def _summaries(database: Database, event_id: str, now: datetime, size: int) -> AsyncIterator[Summary]:
+    async for page in database.pages(Query(paths.summaries(event_id)), size, read_time=now):
         for summary in filter(None, map(Summary.of, page)):
             yield summary

@@ -8,6 +8,7 @@ from deploy.local.firestore.server import EmbeddedFirestore
 from services.scanning.app import create_app
 from services.scanning.settings import ScanningSettings
 from shared.firestore.client import Database
+from tests.support.interrupted import Interrupted
 from tests.support.services import PROXY_KEY, Service, serving
 from tests.support.tickets import Tickets
 
@@ -36,3 +37,10 @@ async def door(scanning_settings: ScanningSettings) -> AsyncIterator[Service]:
 @pytest.fixture
 def tickets(database: Database) -> Tickets:
     return Tickets(database)
+
+
+@pytest.fixture
+async def interrupted(firestore: EmbeddedFirestore) -> AsyncIterator[Interrupted]:
+    database = Interrupted.connect("demo-test")
+    yield database
+    await database.close()

@@ -11,13 +11,14 @@ from prometheus_client import CollectorRegistry
 
 from deploy.local.firestore.server import EmbeddedFirestore
 from services.scanning import reconcile
-from shared.documents import ReconcileRun, Summary
+from shared.documents import Rager, ReconcileRun, Summary, UserSums
 from shared.firestore import paths
 from shared.firestore.client import Database
 from shared.firestore.committer import Committer
 from shared.firestore.metrics import CommitterMetrics
 from shared.operations import Delete, Merge
 from tests.support.crowd import crowd, import_records, served
+from tests.support.interrupted import Interrupted
 from tests.support.services import Service
 from tests.support.tickets import SOLD, Tickets, put, store
 
@@ -103,6 +104,22 @@ async def test_scans_during_a_run_are_not_lost(door: Service, tickets: Tickets) 
     replies = await asyncio.gather(*scans, *runs)
     assert {reply.status for reply in replies} == {200}
     assert await tickets.check() == 120
+
+
+async def test_a_scan_during_a_run_does_not_hide_a_difference(
+    tickets: Tickets, database: Database, interrupted: Interrupted, committer: Committer
+) -> None:
+    await tickets.sell("anna", 5, "r1", used_count=1)
+    await store(database, Merge(paths.summary("e1", "anna"), Summary.patch(used_count=0)))
+
+    async def scan() -> None:
+        seen = Merge(paths.summary("e1", "anna"), Summary.patch(used_count=1))
+        await store(database, Merge(paths.rager("e1", "r1"), Rager.patch(used_count=2)), seen)
+
+    interrupted.happens = scan
+    run = await reconcile.reconcile(interrupted, committer, "e1", dry_run=False)
+    assert [(sample.prev, sample.next) for sample in run.samples] == [(UserSums(5, 1), UserSums(5, 2))]
+    assert interrupted.happens is None
 
 
 @pytest.mark.slow
