@@ -162,8 +162,6 @@ class DriftReply(Model):
     """For buyers who are paying right now."""
     drift: int
     """Tickets too many; negative: missing."""
-    settled: bool
-    """False where sales came in while the tickets were counted, so that the drift may be theirs."""
 
     @classmethod
     def of(cls, counted: Inventory) -> Self:
@@ -174,7 +172,6 @@ class DriftReply(Model):
             sold=counted.sold,
             held=counted.held,
             drift=counted.drift or 0,
-            settled=counted.settled,
         )
 
 

@@ -76,7 +76,7 @@ class Auditor:
         except EventNotFound:
             return None
         self.metrics.counted(counted)
-        if counted.settled and counted.drift and not dry_run:
+        if counted.drift and not dry_run:
             await self.committer.run(RaiseAlert(alert(counted, datetime.now(UTC))))
         return counted
 

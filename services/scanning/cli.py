@@ -72,8 +72,7 @@ def line(audited: Audited, *, dry_run: bool) -> str:
     if counted is None:
         return f"{summaries}; there is no such event, so no inventory"
     drift = "no baseline" if counted.drift is None else f"drift {counted.drift:+d}"
-    unsure = "" if counted.settled else " (sold meanwhile)"
-    return f"{summaries}; {counted.available} tickets left, {counted.sold} sold, {counted.held} held, {drift}{unsure}"
+    return f"{summaries}; {counted.available} tickets left, {counted.sold} sold, {counted.held} held, {drift}"
 
 
 def _progress() -> Progress:

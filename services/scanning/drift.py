@@ -1,7 +1,11 @@
-"""Whether an event's tickets add up: those left and those sold must be those it started with."""
+"""Whether an event's tickets add up: those left and those sold must be those it started with.
+
+A sale, refund or transfer moves tickets from one place to another, so all places are read as of one time.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from shared.documents import Event, Hold, Rager
@@ -12,8 +16,7 @@ from shared.firestore.committer import Committer
 from shared.firestore.query import Operator, Query
 from shared.operations import Decision, Documents, Merge, Value
 
-_PAGE: Final = 1000
-_LOOKS: Final = 3
+PAGE: Final = 1000
 _STATUS: Final = Hold.stored_name("status")
 _EVENTS: Final = Hold.stored_name("event_ids")
 _ATTRIBUTES: Final = ("ticket_quantity", "refunded_at", "transferred_to", "transferred_at")
@@ -30,16 +33,10 @@ class BaselineMissing(Conflict):
     code = "baseline_missing"
 
 
-class EventIsSelling(Conflict):
-    """The tickets could not be counted without a sale in between."""
-
-    code = "event_is_selling"
-
-
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """Tickets: ``seeded`` that the event started with, ``available`` that are left, ``sold`` that are somebody's,
-    used or not, ``held`` for buyers who are paying. ``settled``: nothing was sold while they were counted.
+    used or not, ``held`` for buyers who are paying.
     """
 
     event_id: str
@@ -47,7 +44,6 @@ class Inventory:
     available: int
     sold: int
     held: int
-    settled: bool
 
     @property
     def present(self) -> int:
@@ -61,7 +57,7 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True)
 class SetBaseline:
-    """Takes what was counted as what the event started with, if nothing was sold since."""
+    """Takes what was counted as what the event started with. Sales since then have not changed the sum."""
 
     counted: Inventory
 
@@ -74,36 +70,28 @@ class SetBaseline:
 
     def decide(self, docs: Documents) -> Decision[None]:
         event = Event.of(docs[paths.event(self.counted.event_id)])
-        if event is None or not self.counted.settled or event.quantity != self.counted.available:
-            raise EventIsSelling("Tickets are being sold right now. Please set the baseline when it is quiet.")
+        if event is None:
+            raise _unknown()
         if event.seeded_quantity == self.counted.present:
             return Decision(None)
         return Decision(None, (Merge(event.path, Event.patch(seeded_quantity=self.counted.present)),))
 
 
-async def inventory(database: Database, event_id: str) -> Inventory:
-    """Counted anew while sales come in between, up to three times. Raises EventNotFound."""
-    counted = await _count(database, event_id)
-    for _ in range(_LOOKS - 1):
-        if counted.settled:
-            break
-        counted = await _count(database, event_id)
-    return counted
+async def inventory(database: Database, event_id: str, page_size: int = PAGE) -> Inventory:
+    """Raises EventNotFound."""
+    now = await database.now()
+    event = Event.of(await database.get(paths.event(event_id), read_time=now))
+    if event is None:
+        raise _unknown()
+    sold, held = await _sold(database, event_id, now, page_size), await _held(database, event_id, now)
+    return Inventory(event_id, event.seeded_quantity, event.quantity, sold, held)
 
 
-async def _count(database: Database, event_id: str) -> Inventory:
-    """A sale that comes in between changes what is left, or turns what is held into what is sold."""
-    before, held = await _event(database, event_id), await _held(database, event_id)
-    sold = await _sold(database, event_id)
-    event = await _event(database, event_id)
-    settled = event.quantity == before.quantity and held == await _held(database, event_id)
-    return Inventory(event_id, event.seeded_quantity, event.quantity, sold, held, settled)
-
-
-async def set_baseline(database: Database, committer: Committer, event_id: str) -> Inventory:
-    """Raises EventNotFound and EventIsSelling."""
-    await committer.run(SetBaseline(await inventory(database, event_id)))
-    return await inventory(database, event_id)
+async def set_baseline(database: Database, committer: Committer, event_id: str, page_size: int = PAGE) -> Inventory:
+    """Raises EventNotFound."""
+    counted = await inventory(database, event_id, page_size)
+    await committer.run(SetBaseline(counted))
+    return replace(counted, seeded=counted.present)
 
 
 def with_baseline(counted: Inventory) -> Inventory:
@@ -123,22 +111,19 @@ def with_baseline(counted: Inventory) -> Inventory:
     return counted
 
 
-async def _event(database: Database, event_id: str) -> Event:
-    event = Event.of(await database.get(paths.event(event_id)))
-    if event is None:
-        raise EventNotFound("There is no such event.")
-    return event
+def _unknown() -> EventNotFound:
+    return EventNotFound("There is no such event.")
 
 
-async def _sold(database: Database, event_id: str) -> int:
+async def _sold(database: Database, event_id: str, now: datetime, page_size: int) -> int:
     """Tickets of the ragers that are their holders', used or not."""
     sold = 0
-    async for page in database.pages(Query(paths.ragers(event_id), select=_FIELDS), _PAGE):
+    async for page in database.pages(Query(paths.ragers(event_id), select=_FIELDS), page_size, read_time=now):
         sold += sum(rager.ticket_quantity for rager in map(Rager.of, page) if rager is not None and rager.counts)
     return sold
 
 
-async def _held(database: Database, event_id: str) -> int:
+async def _held(database: Database, event_id: str, now: datetime) -> int:
     held: tuple[tuple[str, Operator, Value], ...] = ((_STATUS, "==", "held"), (_EVENTS, "array-contains", event_id))
-    found = (Hold.of(document) for document in await database.query(Query("holds", where=held)))
+    found = map(Hold.of, await database.query(Query("holds", where=held), read_time=now))
     return sum(hold.quantity_of(event_id) for hold in found if hold is not None)

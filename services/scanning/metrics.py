@@ -93,7 +93,7 @@ class ScanningMetrics:
         self._drifted_users.labels("no" if dry_run else "yes").inc(run.updated_users)
 
     def counted(self, inventory: Inventory) -> None:
-        if inventory.settled and inventory.drift is not None:
+        if inventory.drift is not None:
             self._drifting.of(inventory.event_id).set(inventory.drift)
 
 

@@ -1,8 +1,14 @@
-import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 
-from shared.documents import Event, HeldItem, Hold
+import pytest
+
+from services.scanning import drift
+from shared.documents import Event, HeldItem, Hold, Rager
 from shared.firestore.client import Database
 from shared.operations import Merge
+from shared.wiring import COMMITTER
+from tests.support.interrupted import Interrupted
 from tests.support.services import Service
 from tests.support.tickets import SOLD, Tickets, put, store
 
@@ -30,7 +36,6 @@ async def test_tickets_left_and_sold_are_those_it_started_with(
         "sold": 5,
         "held": 0,
         "drift": 0,
-        "settled": True,
     }
 
 
@@ -69,19 +74,52 @@ async def test_an_unknown_event_is_not_found(door: Service) -> None:
     assert (reply.status, reply.code) == (404, "event_not_found")
 
 
-async def test_no_baseline_is_set_while_tickets_are_sold(door: Service, tickets: Tickets, database: Database) -> None:
-    await event(database, 500, None)
-    await tickets.sell("anna", 3, "r1")
-    stop = asyncio.Event()
+async def claim(database: Database) -> None:
+    """The last batch goes to somebody whose new batch comes first."""
+    sold = Rager("events/e1/ragers/a", user_id="zoe", ticket_quantity=2, ticket_token="t")
+    gone = Rager.patch(active=False, transferred_to="zoe", transferred_at=SOLD)
+    await store(database, Merge("events/e1/ragers/r3", gone), put(sold))
 
-    async def sell() -> None:
-        quantity = 500
-        while not stop.is_set():
-            quantity -= 1
-            await store(database, Merge("events/e1", Event.patch(quantity=quantity)))
 
-    selling = asyncio.create_task(sell())
-    reply = await door.post("/inventory-drift", {**ASK, "setBaseline": True})
-    stop.set()
-    await selling
-    assert (reply.status, reply.code) == (409, "event_is_selling")
+async def sell_and_refund(database: Database) -> None:
+    """As many are left in the end, but what was sold comes first and what was refunded last."""
+    sold = Rager("events/e1/ragers/a", user_id="zoe", ticket_quantity=2, ticket_token="t")
+    await store(database, put(sold), Merge("events/e1", Event.patch(quantity=3)))
+    refunded = Rager.patch(active=False, refunded_at=SOLD)
+    await store(database, Merge("events/e1/ragers/r3", refunded), Merge("events/e1", Event.patch(quantity=5)))
+
+
+async def hold(database: Database) -> None:
+    held = Hold("holds/pi", "held", (HeldItem(event_id="e1", quantity=2),), ("e1",))
+    await store(database, put(held), Merge("events/e1", Event.patch(quantity=3)))
+
+
+@pytest.mark.parametrize("happens", [claim, sell_and_refund, hold])
+async def test_what_happens_while_tickets_are_counted_is_no_drift(
+    tickets: Tickets, database: Database, interrupted: Interrupted, happens: Callable[[Database], Awaitable[None]]
+) -> None:
+    await event(database, 5, 13)
+    for n in range(4):
+        await tickets.sell(f"u{n}", 2, f"r{n}")
+    interrupted.happens = partial(happens, database)
+    counted = await drift.inventory(interrupted, "e1", page_size=2)
+    assert (counted.available, counted.sold, counted.held, counted.drift) == (5, 8, 0, 0)
+    assert interrupted.happens is None
+    assert (await drift.inventory(interrupted, "e1", page_size=2)).drift == 0
+
+
+@pytest.mark.parametrize("happens", [claim, sell_and_refund, hold])
+async def test_a_baseline_that_is_set_during_a_sale_is_right(
+    door: Service,
+    tickets: Tickets,
+    database: Database,
+    interrupted: Interrupted,
+    happens: Callable[[Database], Awaitable[None]],
+) -> None:
+    await event(database, 5, None)
+    for n in range(4):
+        await tickets.sell(f"u{n}", 2, f"r{n}")
+    interrupted.happens = partial(happens, database)
+    await drift.set_baseline(interrupted, door.app[COMMITTER], "e1", page_size=2)
+    present = await door.post("/inventory-drift", ASK)
+    assert (present.body["seeded"], present.body["drift"]) == (13, 0)
