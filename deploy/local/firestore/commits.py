@@ -13,7 +13,6 @@ from typing import Final
 from deploy.local.firestore.clock import Clock
 from deploy.local.firestore.documents import Document
 from deploy.local.firestore.entries import IndexEntry, bounded_index_entries
-from deploy.local.firestore.errors import FirestoreError
 from deploy.local.firestore.limits import validate_document
 from deploy.local.firestore.tables import Row, Tables
 from deploy.local.firestore.values import Value
@@ -106,7 +105,7 @@ class Commits:
         try:
             applied = self._apply_all(batch)
             await asyncio.get_running_loop().run_in_executor(self._disk, self._tables.commit)
-        except Exception as failure:  # noqa: BLE001  a full disk or a bug: the callers hear of it, later commits go on
+        except Exception as failure:  # noqa: BLE001  a full disk: the callers hear of it, later commits go on
             self._tables.rollback()
             self._clock.finish()
             for pending in batch:
@@ -130,10 +129,14 @@ class Commits:
         return applied
 
     def _try(self, pending: _Pending) -> Committed | None:
+        """None where it failed; its neighbours in the batch do not notice."""
         try:
-            return self._apply(pending.writes, self._clock.tick())
-        except FirestoreError as refusal:
-            pending.fail(refusal)
+            with self._tables.undone_on_failure():
+                return self._apply(pending.writes, self._clock.tick())
+        except Exception as failure:
+            if not self._tables.is_open:
+                raise  # the neighbours' rows are gone too
+            pending.fail(failure)
             return None
 
     def _apply(self, writes: Sequence[Write], at: int) -> Committed:

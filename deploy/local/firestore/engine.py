@@ -17,7 +17,6 @@ from deploy.local.firestore.tables import Tables
 from deploy.local.firestore.transactions import Outcome, Patience, Transaction, Transactions
 from deploy.local.firestore.writes import Write
 
-
 Throttle: TypeAlias = Callable[[Iterable[str]], Awaitable[None]]
 """Holds up, or refuses with Aborted, a commit that writes the documents with these full names."""
 

@@ -6,8 +6,9 @@ from typing import Final
 from deploy.local.firestore.errors import InvalidArgument
 from deploy.local.firestore.limits import validate_path
 
-_DATABASE: Final = re.compile(r"projects/[^/]+/databases/[^/]+")
-_UNDER_DATABASE: Final = re.compile(r"(projects/[^/]+/databases/[^/]+)/documents(?:/(.+))?", re.DOTALL)
+# longer ids than production's, whose projects have 30 characters and databases 63; but not without end
+_DATABASE: Final = re.compile(r"projects/[^/]{1,200}/databases/[^/]{1,200}")
+_UNDER_DATABASE: Final = re.compile(rf"({_DATABASE.pattern})/documents(?:/(.+))?", re.DOTALL)
 
 
 def parse_database(name: str) -> str:
@@ -31,10 +32,13 @@ def parse_parent(name: str) -> tuple[str, str]:
 
 def parse_document(name: str) -> tuple[str, str]:
     """The database and the relative path of a document."""
-    database, path = parse_parent(name)
-    if not path:
-        raise InvalidArgument(f'"{name}" names no document.')
-    return database, path
+    match = _UNDER_DATABASE.fullmatch(name)
+    if match is None or not match[2] or match[2].count("/") % 2 == 0:
+        raise InvalidArgument(
+            f'"{name}" names no document: projects/{{project}}/databases/{{database}}/documents/{{path}}.'
+        )
+    validate_path(match[2])
+    return match[1], match[2]
 
 
 def document_in(database: str, name: str) -> str:

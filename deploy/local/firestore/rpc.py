@@ -21,6 +21,7 @@ Duplex: TypeAlias = Callable[[AsyncIterator[Message]], AsyncGenerator[Message, N
 Conflict: TypeAlias = Callable[[bytes], None]
 """Ends the transaction with the id, as one that lost a conflict."""
 
+_SENTENCE_BYTES: Final = 2500
 _log: Final = logging.getLogger(__name__)
 
 
@@ -89,8 +90,13 @@ def _serialize(message: Message) -> bytes:
     return data
 
 
+def _short(sentence: str) -> str:
+    """A sentence that quotes a long name would not fit into the trailers, which hold 8 KiB, percent-encoded."""
+    return sentence.encode()[:_SENTENCE_BYTES].decode(errors="ignore")
+
+
 async def _abort(context: Context, method: str, failure: Exception) -> NoReturn:
     if isinstance(failure, FirestoreError | Injected):
-        await context.abort(failure.code, str(failure))
+        await context.abort(failure.code, _short(str(failure)))
     _log.error("%s failed", method, exc_info=failure)
     await context.abort(grpc.StatusCode.INTERNAL, f"{method} failed in the embedded Firestore; see its log.")

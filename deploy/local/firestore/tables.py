@@ -1,6 +1,8 @@
 """Writing documents, their index entries and their history into the open transaction of the writer connection."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from deploy.local.firestore.catalog import Catalog
@@ -92,6 +94,26 @@ class Tables:
 
     def begin(self) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
+
+    @property
+    def is_open(self) -> bool:
+        """Between ``begin`` and ``commit``; SQLite itself ends a transaction that the disk has no room for."""
+        return self._connection.in_transaction
+
+    @contextmanager
+    def undone_on_failure(self) -> Iterator[None]:
+        """What fails inside leaves nothing behind; what the transaction did before stays."""
+        self._connection.execute("SAVEPOINT one")
+        try:
+            yield
+        except BaseException:
+            self._catalog.forget()
+            if self.is_open:
+                self._connection.execute("ROLLBACK TO one")
+            raise
+        finally:
+            if self.is_open:
+                self._connection.execute("RELEASE one")
 
     def note_last_commit(self, last_commit: int) -> None:
         self._connection.execute("UPDATE clock SET last_commit = ?", (last_commit,))

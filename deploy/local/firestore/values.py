@@ -76,7 +76,7 @@ _ARRAY: Final = b"\x2c"
 _VECTOR: Final = b"\x30"
 _MAP: Final = b"\x34"
 
-_NUMERIC: Final = re.compile(r"__id(-?[0-9]+)__")
+_NUMERIC: Final = re.compile(r"__id(0|-?[1-9][0-9]{0,18})__")  # one spelling for each number, or two ids would be one
 
 _SIGN: Final = 1 << 63
 _ALL: Final = (1 << 64) - 1
@@ -123,7 +123,7 @@ def type_bounds(key: bytes) -> tuple[bytes, bytes]:
 def path_key(path: str) -> bytes:
     """Bytes that sort names by their segments; the key of a parent is a prefix of its descendants' keys.
 
-    Ids of the form ``__id7__`` are numbers and sort before all others.
+    Ids of the form ``__id7__`` are numbers of 64 bits and sort before all others.
     """
     return b"".join(map(_id_key, path.split("/"))) if path else b""
 

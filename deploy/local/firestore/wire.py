@@ -6,6 +6,7 @@ from google.cloud.firestore_v1.types import document
 from google.protobuf.timestamp_pb2 import Timestamp as TimestampPb
 
 from deploy.local.firestore.errors import InvalidArgument
+from deploy.local.firestore.names import parse_document
 from deploy.local.firestore.values import Fields, GeoPoint, Reference, Timestamp, Value, Vector
 
 Message: TypeAlias = Any  # the generated classes carry no annotations
@@ -142,13 +143,8 @@ def _encode_vector(vector: Vector, fields: Message) -> None:
 
 
 def _decode_reference(name: str) -> Reference:
-    match name.split("/"):
-        case ["projects", project, "databases", database, "documents", *ids] if all((project, database, *ids)):
-            if ids and len(ids) % 2 == 0:
-                return Reference(name)
-    raise InvalidArgument(
-        f'"{name}" names no document: projects/{{project}}/databases/{{database}}/documents/{{path}}.'
-    )
+    parse_document(name)
+    return Reference(name)
 
 
 def _decode_geo_point(point: Message) -> GeoPoint:

@@ -58,6 +58,12 @@ async def test_a_refused_write_says_which_document(client: AsyncClient) -> None:
         await client.document("c/there").create({})
 
 
+async def test_a_refusal_may_quote_the_longest_name(client: AsyncClient) -> None:
+    name = "/".join(["\N{PARTY POPPER}" * 375] * 4)
+    with pytest.raises(exceptions.NotFound, match="No document to update"):
+        await client.document(name).update({"a": 1})
+
+
 async def test_a_write_can_demand_the_version_it_read(client: AsyncClient) -> None:
     reference = client.document("c/versioned")
     first = await reference.set({"n": 1})

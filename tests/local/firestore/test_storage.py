@@ -2,20 +2,34 @@
 
 import asyncio
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
 
+from deploy.local.firestore.commits import Committed
 from deploy.local.firestore.engine import Engine
 from deploy.local.firestore.errors import NotFound
 from deploy.local.firestore.query import Scope, Span
 from deploy.local.firestore.storage import DataDirectoryUnusable
 from deploy.local.firestore.values import Fields, index_key, path_key
 from deploy.local.firestore.view import StoredView
-from deploy.local.firestore.writes import Precondition, Write
+from deploy.local.firestore.writes import Precondition, Transform, Write
 
 DATABASE = "projects/p/databases/(default)"
 EVERYTHING = Span()
+BREAKDOWN = (
+    "CREATE TEMP TRIGGER breakdown BEFORE INSERT ON documents WHEN NEW.id = 'poison' "
+    "BEGIN SELECT RAISE({fault}, 'on purpose'); END"
+)
+FAILING_COMMIT = """
+PRAGMA foreign_keys = ON;
+CREATE TEMP TABLE parents (id INTEGER PRIMARY KEY);
+CREATE TEMP TABLE children (parent INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED);
+CREATE TEMP TRIGGER breakdown AFTER INSERT ON documents WHEN NEW.id = 'poison'
+BEGIN INSERT INTO children VALUES (1); END;
+"""
+"""A document by the name of poison fails the commit itself, after all that was written."""
 
 
 def put(path: str, fields: Fields | None = None) -> Write:
@@ -88,6 +102,61 @@ async def test_commits_that_wait_together_reach_the_disk_together_and_fail_alone
     assert [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)] == [NotFound]
     assert statements.count("COMMIT") <= 2
     assert len(await scanned(engine, Scope("", "c"))) == 50
+    await engine.stop()
+
+
+@pytest.mark.parametrize("fault", ["ABORT", "FAIL"])
+async def test_a_commit_that_breaks_down_halfway_leaves_nothing_and_its_neighbours_alone(
+    tmp_path: Path, fault: str
+) -> None:
+    engine = Engine(tmp_path)
+    engine._storage.writer.execute(BREAKDOWN.format(fault=fault))
+    broken = [put("new/first", {"n": 1}), put("new/poison")]
+    outcomes = await asyncio.gather(
+        *(engine.commit(DATABASE, each) for each in ([put("c/a")], broken, [put("new/b", {"n": 2})])),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [Committed, sqlite3.IntegrityError, Committed]
+    assert await scanned(engine, Scope("", "c")) == ["c/a"]
+    assert await scanned(engine, Scope("", "new")) == ["new/b"]
+    await engine.commit(DATABASE, [put("other/x", {"m": 1})])
+    assert await scanned(engine, Scope("", "new")) == ["new/b"]
+    assert await scanned(engine, Scope("", "other")) == ["other/x"]
+    await engine.stop()
+
+
+async def test_where_sqlite_gives_up_the_whole_batch_nobody_is_told_of_success(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    engine._storage.writer.execute(BREAKDOWN.format(fault="ROLLBACK"))
+    batch = [[put("new/a", {"n": 1})], [put("new/poison")], [put("other/b", {"m": 1})]]
+    outcomes = await asyncio.gather(*(engine.commit(DATABASE, each) for each in batch), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {sqlite3.IntegrityError}
+    await engine.commit(DATABASE, [put("c/a")])
+    assert [await scanned(engine, Scope("", each)) for each in ("c", "new", "other")] == [["c/a"], [], []]
+    await engine.stop()
+
+
+async def test_numbers_that_a_failed_batch_gave_to_collections_are_not_taken_for_theirs(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    engine._storage.writer.executescript(FAILING_COMMIT)
+    with pytest.raises(sqlite3.IntegrityError):
+        await engine.commit(DATABASE, [put("new/a", {"n": 1}), put("new/poison", {"n": 2})])
+    await engine.commit(DATABASE, [put("c/a", {"m": 1})])
+    await engine.commit(DATABASE, [put("new/a", {"n": 1})])
+    assert await scanned(engine, Scope("", "c")) == ["c/a"]
+    assert await scanned(engine, Scope("", "new")) == ["new/a"]
+    assert await indexed(engine, "m", EVERYTHING) == ["c/a"]
+    await engine.stop()
+
+
+async def test_a_write_that_cannot_be_decided_fails_alone(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    poison = Write(DATABASE, "c/p", {}, transforms=(Transform(("n",), lambda _, time: time // 0),))
+    outcomes = await asyncio.gather(
+        *(engine.commit(DATABASE, [each]) for each in (put("c/a"), poison, put("c/b"))), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [Committed, ZeroDivisionError, Committed]
+    assert await scanned(engine, Scope("", "c")) == ["c/a", "c/b"]
     await engine.stop()
 
 

@@ -137,6 +137,13 @@ def test_names_sort_by_segments(one: list[str], other: list[str]) -> None:
     assert sign(path_key(first), path_key(second)) == sign(segments(first), segments(second))
 
 
+def test_only_the_plain_spelling_of_a_number_is_a_numeric_id() -> None:
+    ids = ["__id7__", "__id07__", "__id-0__", "__id0__", "__id9223372036854775808__", f"__id{'9' * 5000}__"]
+    keys = [path_key(each) for each in ids]
+    assert len(set(keys)) == len(ids)
+    assert [each for each in ids if path_key(each) < path_key("") + b"\x03"] == ["__id7__", "__id0__"]
+
+
 def test_a_name_is_below_its_descendants_and_above_its_neighbours() -> None:
     assert path_key("a/b") < path_key("a/b/c/d") < path_key("a/b\x01") < path_key("a/c")
     assert path_key("a/b/c/d").startswith(path_key("a/b"))

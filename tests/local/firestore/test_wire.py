@@ -54,6 +54,10 @@ def test_a_vector_is_a_marked_map_on_the_wire() -> None:
         (ValuePb(geo_point_value={"latitude": math.nan}), "not on Earth"),
         (ValuePb(reference_value="a/b"), "names no document"),
         (ValuePb(reference_value="projects/p/databases/d/documents/a"), "names no document"),
+        (ValuePb(reference_value="projects/p/databases/d/documents"), "names no document"),
+        (ValuePb(reference_value="projects/p/databases/d/documents/a/.."), "invalid"),
+        (ValuePb(reference_value=f"projects/p/databases/d/documents/a/__id{'9' * 5000}__"), "longer than"),
+        (ValuePb(reference_value=f"projects/__id{'9' * 5000}__/databases/d/documents/a/b"), "names no document"),
         (ValuePb(map_value={"fields": {"__type__": {"string_value": "__min__"}}}), "reserved key"),
     ],
 )
