@@ -35,7 +35,6 @@ def code(**fields: Any) -> PromoCode:
         ({"type": "fixed", "value": 4.99}, 2_500, 499),
         ({"type": "fixed", "value": 0.005}, 2_500, 1),
         ({"type": "fixed", "value": 30}, 2_500, 2_500),
-        ({"type": "fixed", "value": 1e300}, 2_500, 2_500),
     ],
 )
 def test_a_discount_is_rounded_half_up_and_never_more_than_the_order(
@@ -54,6 +53,16 @@ def test_a_discount_is_rounded_half_up_and_never_more_than_the_order(
         ({"value": None}, "inactive"),
         ({"value": "much"}, "inactive"),
         ({"value": float("nan")}, "inactive"),
+        ({"type": "fixed", "value": 1e300}, "inactive"),
+        ({"active": "false"}, "inactive"),
+        ({"maxUses": "one", "uses": 5}, "inactive"),
+        ({"maxUses": 5, "uses": "many"}, "inactive"),
+        ({"maxUses": 5, "reservedUses": {}}, "inactive"),
+        ({"minimumTotal": "a lot"}, "inactive"),
+        ({"expiresAt": "12/31/2029"}, "inactive"),
+        ({"expiresAt": 1e300}, "inactive"),
+        ({"expiresAt": 1893455999999}, "expired"),
+        ({"expiresAt": 1893456000}, "expired"),  # seconds, read as milliseconds: rather never than for ever
         ({"expiresAt": NOW}, "expired"),
         ({"expiresAt": "2029-12-31T23:59:59Z"}, "expired"),
         ({"maxUses": 3, "uses": 3}, "exhausted"),
@@ -74,6 +83,8 @@ def test_a_code_that_is_not_good_is_refused_with_the_reason(fields: dict[str, An
     [
         {},
         {"active": True, "expiresAt": NOW + timedelta(seconds=1)},
+        {"expiresAt": 1893456000001},
+        {"displayCode": 2030, "maxUses": None, "expiresAt": None},
         {"maxUses": 3, "uses": 2},
         {"uses": 1_000_000},
         {"minimumTotal": "25"},
@@ -117,15 +128,14 @@ async def test_a_promoters_code_is_found_after_the_houses_own(checkout: Service,
 async def test_an_unknown_code_is_an_answer_and_not_an_error(checkout: Service, typed: str) -> None:
     reply = await checkout.post("/validate-promo-code", {"code": typed, "cartTotal": 1_000})
     assert reply.status == 200
-    assert reply.body == {"valid": False, "discountAmount": 0, "message": "This promo code does not exist."}
-
-
-async def test_guessing_codes_is_limited(checkout: Service) -> None:
-    body = {"code": "guess", "cartTotal": 1_000}
-    replies = [await checkout.post("/validate-promo-code", body) for _ in range(61)]
-    assert {reply.status for reply in replies[:60]} == {200}
-    assert (replies[60].status, replies[60].code) == (429, "rate_limited")
-    assert int(replies[60].headers["Retry-After"]) > 0
+    assert reply.body == {
+        "valid": False,
+        "discountAmount": 0,
+        "displayCode": None,
+        "type": None,
+        "value": None,
+        "message": "This promo code does not exist.",
+    }
 
 
 @pytest.mark.parametrize("total", [-1, "10", 10.5, None, 2**63])

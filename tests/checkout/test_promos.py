@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -17,12 +18,13 @@ from shared.documents import Fulfillment, Hold, PendingOrder, PromoCode
 from shared.firestore import paths
 from shared.firestore.client import Database
 from shared.firestore.query import Query
-from shared.operations import Delete
+from shared.operations import Delete, Merge
 from shared.wiring import WORKER
-from tests.support.services import Service, serving
+from tests.support.services import Reply, Service, serving
 from tests.support.shop import Shop, check_invariants, event_on_sale, put, write
 
 SPRING = "promoCodes/SPRING"
+OVER = "promoCodes/OVER"
 
 
 @pytest.fixture
@@ -184,6 +186,52 @@ async def test_a_repeated_attempt_keeps_its_own_use(holding: Shop, database: Dat
     assert await uses(database) == (0, 1)
     other = {"x-idempotency-key": "attempt-2"}
     assert (await holding.checkout.post("/create-payment-intent", body, headers=other)).code == "invalid_promo_code"
+
+
+@pytest.mark.parametrize(
+    ("before", "asked"),
+    [
+        ({}, {"promoCode": "OVER"}),  # with no code at all
+        ({"promoCode": "SPRING"}, {"promoCode": "OVER"}),
+        ({"firebaseId": "bob", "promoCode": "OVER"}, {"promoCode": "OVER"}),
+    ],
+)
+@pytest.mark.parametrize("age", [timedelta(0), timedelta(days=2)])
+async def test_a_key_used_before_does_not_bring_back_a_code_that_is_over(
+    holding: Shop, database: Database, before: dict[str, Any], asked: dict[str, Any], age: timedelta
+) -> None:
+    await offer(database)
+    await put(database, OVER, {"type": "percentage", "value": 90})
+    await attempt(holding, database, age, **before)
+    await put(database, OVER, {"type": "percentage", "value": 90, "expiresAt": "2020-01-01T00:00:00Z"})
+    refused = await attempt(holding, database, timedelta(0), **asked)
+    assert (refused.code, refused.body["reason"]) == ("invalid_promo_code", "expired")
+
+
+@pytest.mark.parametrize("status", ["pending", "completed"])
+@pytest.mark.parametrize("age", [timedelta(hours=22), timedelta(hours=24)])
+async def test_an_attempt_is_repeated_as_long_as_stripe_answers_with_its_payment(
+    holding: Shop, database: Database, status: str, age: timedelta
+) -> None:
+    await put(database, OVER, {"type": "percentage", "value": 90})
+    started = await attempt(holding, database, age, promoCode="OVER")
+    path = paths.pending_order(started.body["paymentIntentId"])
+    await write(database, Merge(path, PendingOrder.patch(status=status)))
+    await put(database, OVER, {"type": "percentage", "value": 90, "active": False})
+    again = await attempt(holding, database, timedelta(0), promoCode="OVER")
+    good = status == "pending" and age < timedelta(hours=23)
+    assert again.code == (None if good else "invalid_promo_code")
+
+
+async def attempt(shop: Shop, database: Database, age: timedelta, **fields: Any) -> Reply:
+    """One under the same key each time, made so long ago."""
+    body = {"firebaseId": "ann", "cartItems": [{"productId": "gala"}], **fields}
+    headers = {"x-idempotency-key": "attempt-1"}
+    started = await shop.checkout.post("/create-payment-intent", body, headers=headers)
+    if started.status == 200:
+        path = paths.pending_order(started.body["paymentIntentId"])
+        await write(database, Merge(path, PendingOrder.patch(created_at=datetime.now(UTC) - age)))
+    return started
 
 
 async def test_an_order_that_is_sold_out_uses_nothing_up(holding: Shop, database: Database) -> None:
