@@ -34,6 +34,23 @@ async def buy_as_guest(shop: Shop, event_id: str, quantity: int, email: str = GU
     return number
 
 
+@pytest.mark.parametrize(
+    ("bought", "claimed"),
+    [
+        ("Gus@Example.com", "gus@example.com"),
+        ("gus@example.com", "GUS@example.com"),
+        ("GUS@x.example", "gUs@X.example"),
+    ],
+)
+async def test_an_address_is_found_however_it_was_typed(
+    shop: Shop, checkout: Service, database: Database, bought: str, claimed: str
+) -> None:
+    await event_on_sale(database, "gala", 10)
+    await buy_as_guest(shop, "gala", 2, bought)
+    assert (await claim(checkout, email=claimed)).body["ticketCount"] == 2
+    assert (await claim(checkout, email=claimed)).body["ticketCount"] == 0
+
+
 async def test_tickets_of_all_events_are_handed_over(shop: Shop, checkout: Service, database: Database) -> None:
     for event_id in ("gala", "ball"):
         await event_on_sale(database, event_id, 10)
