@@ -5,10 +5,12 @@ fields are ignored, because the web app sends more than we read; types are stric
 """
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -75,6 +77,14 @@ def _email(text: str) -> str:
     raise PydanticCustomError("email", "is not an email address")
 
 
+def _utc(moment: datetime) -> datetime:
+    """Only its offset can take a moment out of the years that Firestore has, which are Python's: 1 to 9999."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("moment", "must lie in the years 1 to 9999, in UTC") from None
+
+
 QUANTITY_SCHEMA: Final = {
     "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^0*[1-9][0-9]*$", "maxLength": 6}],
     "description": f"From 1 to MAX_TICKETS_PER_ITEM (default {DEFAULT_MAX_TICKETS_PER_ITEM}), or those digits.",
@@ -109,3 +119,6 @@ Email = Annotated[
     Field(json_schema_extra={"format": "email", "maxLength": MAX_EMAIL_LENGTH}),
 ]
 """An email address, trimmed, its case kept. Only the mail provider knows whether it exists."""
+
+Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+"""A time with its offset on the wire, in UTC here, that Firestore can hold."""

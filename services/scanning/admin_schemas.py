@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from services.scanning.backfill import Backfilled, Sample
 from services.scanning.drift import Inventory
 from services.scanning.schemas import Label
 from services.scanning.undo import Undone
 from shared.documents import DoorKey, ReconcileRun, RepairedSummary, UserSums
-from shared.schemas import DocumentId, Model
+from shared.schemas import DocumentId, Model, Moment
 
 
 class UndoRequest(Model):
@@ -45,7 +45,7 @@ class IssueKeyRequest(Model):
     event_id: DocumentId
     label: Annotated[Label, StringConstraints(min_length=1)]
     """What ``lastScannedBy`` says of its scans."""
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class IssuedKey(Model):

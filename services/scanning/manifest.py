@@ -26,6 +26,7 @@ PAGE: Final = 1000
 OVERLAP: Final = timedelta(seconds=60)
 """Longer than a commit may take after its time was taken, and clocks may differ."""
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ATTRIBUTES: Final = (
     "ticket_token",
     "ticket_quantity",
@@ -65,7 +66,7 @@ class Cursor:
             parts = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
             started, since, after, after_at = parts
             cursor = cls(_moment(started), _moment(since), after, _moment(after_at))
-        except (ValueError, TypeError, binascii.Error):
+        except (ValueError, TypeError, binascii.Error, OverflowError, RecursionError):  # text from anywhere
             raise _invalid() from None
         if cursor.after is not None and not (isinstance(cursor.after, str) and paths.is_document_id(cursor.after)):
             raise _invalid()
@@ -81,7 +82,13 @@ def _text(moment: datetime | None) -> str | None:
 
 
 def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+    """ValueError or OverflowError for one that no manifest has told."""
+    if not text:
+        return None
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None or moment < _EPOCH:
+        raise ValueError(text)
+    return moment.astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True)

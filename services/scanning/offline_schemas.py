@@ -25,6 +25,7 @@ class OfflineScan(Model):
     rager_id: DocumentId | None = None
     scan_id: DocumentId
     at: AwareDatetime
+    """By the scanner's clock; taken as of 1970 or of now where it lies before or after."""
     scanner_id: Label | None = None
     count: Quantity = 1
 

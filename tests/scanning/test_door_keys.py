@@ -95,5 +95,7 @@ async def test_a_door_key_does_nothing_but_scan_and_preview(door: Service, ticke
 
 async def test_a_key_that_would_be_of_no_use_is_not_issued(door: Service) -> None:
     past = await issue(door, expiresAt="2020-01-01T00:00:00Z")
+    beyond = await issue(door, expiresAt="9999-12-31T23:59:59-14:00")
     nameless = await issue(door, label=" ")
-    assert [(reply.status, reply.body["field"]) for reply in (past, nameless)] == [(400, "expiresAt"), (400, "label")]
+    refused = [(reply.status, reply.body["field"]) for reply in (past, beyond, nameless)]
+    assert refused == [(400, "expiresAt"), (400, "expiresAt"), (400, "label")]

@@ -1,6 +1,7 @@
 """What offline scanners are told, and that they hear of every change."""
 
 import ast
+import base64
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,6 +92,28 @@ async def test_a_cursor_of_nothing_is_refused(door: Service) -> None:
     for since in ("x", "%%%", "W10", "WzEsMiwzLDRd"):
         reply = await door.get(f"/events/e1/manifest?since={since}")
         assert (reply.status, reply.code) == (400, "invalid_cursor")
+
+
+def packed(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '["0001-01-01T00:00:00+14:00",null,null,null]',
+        '[null,"9999-12-31T23:59:59-14:00",null,null]',
+        '["0001-01-01T00:00:10+00:00",null,null,null]',
+        '[null,"2026-03-01T20:00:00",null,null]',
+        '[null,null,["r1"],null]',
+        '[null,null,"a/b",null]',
+        '{"a":1,"b":2,"c":3,"d":4}',
+        "[" * 2900,
+    ],
+)
+async def test_a_cursor_made_by_somebody_else_is_refused(door: Service, text: str) -> None:
+    reply = await door.get(f"/events/e1/manifest?since={packed(text)}")
+    assert (reply.status, reply.code) == (400, "invalid_cursor")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """Uploads of scans that were made without a network."""
 
+from datetime import UTC, datetime
 from typing import Any
+
+import pytest
 
 from deploy.local.firestore.faults import Fault
 from deploy.local.firestore.server import EmbeddedFirestore
@@ -79,6 +82,17 @@ async def test_a_scan_from_the_future_is_taken_as_of_now(door: Service, tickets:
     assert recorded is not None
     assert recorded.at is not None
     assert recorded.at.year < 2999
+
+
+@pytest.mark.parametrize("odd", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00Z"])
+async def test_an_odd_time_of_one_item_does_not_hold_up_the_others(door: Service, tickets: Tickets, odd: str) -> None:
+    await tickets.sell("anna", 2, "r1")
+    reply = await upload(door, scan("s1", 1, token="r1-token"), {"scanId": "s2", "at": odd, "token": "r1-token"})
+    assert [result["status"] for result in reply.body["results"]] == ["admitted", "admitted"]
+    recorded = await tickets.scan("s2")
+    assert recorded is not None
+    assert recorded.at is not None
+    assert datetime(1970, 1, 1, tzinfo=UTC) <= recorded.at <= datetime.now(UTC)
 
 
 async def test_one_items_refusal_does_not_touch_the_others(door: Service, tickets: Tickets) -> None:

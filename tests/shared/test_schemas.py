@@ -1,11 +1,14 @@
+from datetime import UTC, datetime
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from shared.schemas import DocumentId, Email, Quantity
+from shared.schemas import DocumentId, Email, Moment, Quantity
 from tests.support.web import settings
 
 QUANTITY: TypeAdapter[int] = TypeAdapter(Quantity)
 EMAIL: TypeAdapter[str] = TypeAdapter(Email)
+MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 DOCUMENT_ID: TypeAdapter[str] = TypeAdapter(DocumentId)
 
 
@@ -69,3 +72,25 @@ def test_an_email_address_is_accepted_and_trimmed(given: str) -> None:
 def test_what_is_not_an_email_address_is_refused(given: str) -> None:
     with pytest.raises(ValidationError):
         EMAIL.validate_python(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("2026-03-01T20:00:00+02:00", datetime(2026, 3, 1, 18, tzinfo=UTC)),
+        ("0001-01-01T00:00:00Z", datetime(1, 1, 1, tzinfo=UTC)),
+        ("9999-12-31T23:59:59.999999Z", datetime.max.replace(tzinfo=UTC)),
+    ],
+)
+def test_a_moment_is_taken_to_utc(given: str, meant: datetime) -> None:
+    moment = MOMENT.validate_json(f'"{given}"', strict=True)
+    assert (moment, moment.tzinfo) == (meant, UTC)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-03-01T20:00:00", "+010000-01-01T00:00:00Z", "now"],
+)
+def test_what_the_database_cannot_hold_as_a_moment_is_refused(given: str) -> None:
+    with pytest.raises(ValidationError):
+        MOMENT.validate_json(f'"{given}"', strict=True)
