@@ -143,6 +143,7 @@ class Admission:
             count=verdict.count,
             result=verdict.status,
             at=self.ask.at,
+            recorded_at=self.ask.now,
             subject=self.ask.subject,
             reply=verdict.fields(),
             consumed=dict(taken),

@@ -70,7 +70,8 @@ class Undo:
     def _check(self, scan: Scan) -> None:
         if scan.result != ADMITTED:
             raise NothingToUndo("This scan admitted nobody, so there is nothing to undo.")
-        if scan.at is not None and scan.at + self.window < self.now:
+        known_since = scan.recorded_at or scan.at  # an offline scan may be uploaded hours after it was made
+        if known_since is not None and known_since + self.window < self.now:
             minutes = int(self.window.total_seconds() // 60)
             raise UndoWindowPassed(f"A scan can be undone for {minutes} minutes, which have passed.")
 

@@ -23,6 +23,8 @@ class Scan(Record):
     result: str = stored("result", text, "")
     """``admitted`` or the refusal's code."""
     at: datetime | None = stored("at", moment, None)
+    """When the ticket was scanned, by the clock of the scanner if it was offline."""
+    recorded_at: datetime | None = stored("recordedAt", moment, None)
     undone_at: datetime | None = stored("undoneAt", moment, None)
     subject: str | None = stored("subject", text, None)
     """What the scan was asked for, hashed, so that its id cannot be used for another ticket."""

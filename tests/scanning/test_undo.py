@@ -1,11 +1,15 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from deploy.local.firestore.faults import Fault
 from deploy.local.firestore.server import EmbeddedFirestore
-from shared.documents import Scan
+from services.scanning.undo import Undo
+from shared.documents import Rager, Scan
+from shared.errors import Unavailable
 from shared.firestore.client import Database
-from shared.operations import Merge
+from shared.operations import Document, Documents, Merge
 from tests.support.services import Service
 from tests.support.tickets import SOLD, Tickets, store
 
@@ -91,7 +95,41 @@ async def test_what_cannot_be_undone_is_refused(door: Service, tickets: Tickets,
     assert (await door.post("/scan-ticket/undo", UNDO)).code == "nothing_to_undo"
     await door.post("/scan-ticket", {"token": "r2-token", "scanId": "s2"})
     long_ago = datetime.now(UTC) - timedelta(minutes=61)
-    await store(database, Merge("events/e1/scans/s2", Scan.patch(at=long_ago)))
+    await store(database, Merge("events/e1/scans/s2", Scan.patch(recorded_at=long_ago)))
     late = await door.post("/scan-ticket/undo", {"eventId": "e1", "scanId": "s2"})
     assert (late.status, late.code) == (409, "undo_window_passed")
     assert await tickets.check() == 1
+
+
+async def test_an_offline_scan_can_be_undone_as_long_after_its_upload_as_any(
+    door: Service, tickets: Tickets, database: Database
+) -> None:
+    await tickets.sell("anna", 2, "r1")
+    hours_ago = datetime.now(UTC) - timedelta(hours=5)
+    scan = {"token": "r1-token", "scanId": "s1", "at": hours_ago.isoformat()}
+    await door.post("/scan-ticket/batch", {"eventId": "e1", "scans": [scan]})
+    recorded = await tickets.scan("s1")
+    assert recorded is not None
+    assert recorded.at == hours_ago
+    assert (await door.post("/scan-ticket/undo", UNDO)).status == 200
+    assert await tickets.check() == 0
+
+
+async def test_a_scan_recorded_before_that_was_kept_is_undone_by_when_it_was_made(
+    door: Service, tickets: Tickets, database: Database
+) -> None:
+    await tickets.sell("anna", 2, "r1")
+    await door.post("/scan-ticket", {"token": "r1-token", "scanId": "s1"})
+    long_ago = datetime.now(UTC) - timedelta(minutes=61)
+    await store(database, Merge("events/e1/scans/s1", Scan.patch(recorded_at=None, at=long_ago)))
+    assert (await door.post("/scan-ticket/undo", UNDO)).code == "undo_window_passed"
+
+
+def test_a_ticket_that_changed_hands_since_the_lookup_is_not_half_undone() -> None:
+    scan = Scan("events/e1/scans/s1", rager_id="r1", count=1, result="admitted", at=SOLD)
+    rager = Rager("events/e1/ragers/r1", user_id="ben", used_count=1)
+    undo = Undo("e1", "s1", ("r1",), ("anna",), timedelta(hours=1), SOLD)
+    documents = {path: Document(path, None) for path in undo.reads()}
+    documents |= {record.path: Document(record.path, record.fields()) for record in (scan, rager)}
+    with pytest.raises(Unavailable):
+        undo.decide(Documents(documents, undo.reads()))
