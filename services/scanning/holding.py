@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.scanning.asking import Ticket
-from services.scanning.selection import ALREADY_USED, explaining, in_order, party, standing
+from services.scanning.selection import ALREADY_USED, NEVER, explaining, in_order, party, standing
 from services.scanning.verdict import TICKET_NOT_FOUND, Verdict
 from shared.documents import Rager, Summary
 from shared.firestore import paths
@@ -54,23 +54,24 @@ class Holding:
     def denial(self) -> Verdict:
         """Why none, or not as many as were asked for, may be admitted."""
         if (first := next(iter(in_order(self.asked)), None)) is not None:
-            return self._used(first)  # some are left, but fewer than the party
+            latest = max(self.ragers, key=lambda rager: rager.last_scan_at or NEVER)
+            return self._used(first, latest)  # some are left, but fewer than the party
         rager = explaining(self.asked)
         if rager is None:
             return Verdict(TICKET_NOT_FOUND, self.event_id)
         if (reason := standing(rager)) == ALREADY_USED:
-            return self._used(rager)
+            return self._used(rager, rager)
         return Verdict(reason, self.event_id, rager.id, remaining_total=self.remaining_total)
 
-    def _used(self, rager: Rager) -> Verdict:
+    def _used(self, rager: Rager, scanned: Rager) -> Verdict:
         return Verdict(
             ALREADY_USED,
             self.event_id,
             rager.id,
             remaining=rager.remaining,
             remaining_total=self.remaining_total,
-            last_scan_at=rager.last_scan_at,
-            last_scanned_by=rager.last_scanned_by,
+            last_scan_at=scanned.last_scan_at,
+            last_scanned_by=scanned.last_scanned_by,
         )
 
 

@@ -104,8 +104,9 @@ class UploadResult(Model):
 
 
 def _conflict(ask: Ask, answer: Answer) -> Conflicting | None:
+    """Whether somebody else was admitted; a party that is too large for tickets nobody has used meets nobody."""
     verdict = answer.verdict
-    if verdict.status != AlreadyUsed.code:
+    if verdict.status != AlreadyUsed.code or (verdict.remaining and verdict.last_scan_at is None):
         return None
     recorded = Admitted(scanner_id=verdict.last_scanned_by, at=verdict.last_scan_at)
     return Conflicting(recorded=recorded, offline=Admitted(scanner_id=ask.scanner_id, at=ask.at))

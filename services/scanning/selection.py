@@ -18,7 +18,7 @@ _NEAREST: Final = (REFUNDED, TRANSFERRED, ALREADY_USED, INACTIVE)
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 """A batch without a purchase date counts as the youngest."""
 
-_NEVER: Final = datetime.min.replace(tzinfo=UTC)
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 def choose_next(ragers: Iterable[Rager]) -> Rager | None:
@@ -56,4 +56,4 @@ def standing(rager: Rager) -> str:
 def explaining(ragers: Iterable[Rager]) -> Rager | None:
     """Of ragers of which none may be admitted, the one whose standing helps most at the door."""
     refused = [rager for rager in ragers if standing(rager) in _NEAREST]
-    return max(refused, key=lambda r: (_NEAREST.index(standing(r)), r.last_scan_at or _NEVER, r.id), default=None)
+    return max(refused, key=lambda r: (_NEAREST.index(standing(r)), r.last_scan_at or NEVER, r.id), default=None)

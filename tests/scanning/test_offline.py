@@ -53,6 +53,35 @@ async def test_the_earlier_scan_of_one_ticket_wins_whatever_the_order_sent(door:
     assert await door.metric("scan_batch_conflicts_total") == 1
 
 
+async def test_a_party_that_was_always_too_large_is_no_conflict(door: Service, tickets: Tickets) -> None:
+    await tickets.sell("anna", 3, "r1")
+    reply = await upload(door, scan("s1", 1, token="r1-token", count=5, scannerId="north"))
+    [party] = reply.body["results"]
+    assert (party["code"], party["remaining"], party.get("conflict")) == ("already_used", 3, None)
+    assert await door.metric("scan_batch_conflicts_total") == 0
+
+
+async def test_a_party_conflicts_with_whom_of_it_somebody_else_admitted(door: Service, tickets: Tickets) -> None:
+    await tickets.sell("anna", 2, "r1")
+    await tickets.sell("anna", 2, "r2")
+    await upload(door, scan("s1", 1, token="r1-token", scannerId="north"))
+    reply = await upload(door, scan("s2", 3, userId="anna", count=4, scannerId="south"))
+    [party] = reply.body["results"]
+    assert (party["code"], party["ragerId"], party["remainingTotal"]) == ("already_used", "r2", 3)
+    assert party["conflict"]["recorded"] == {"scannerId": "north", "at": "2026-03-01T20:01:00Z"}
+    assert await door.metric("scan_batch_conflicts_total") == 1
+
+
+async def test_a_summary_keeps_the_latest_scan(door: Service, tickets: Tickets) -> None:
+    await tickets.sell("anna", 3, "r1")
+    for n, minute in enumerate((7, 3)):
+        await upload(door, scan(f"s{n}", minute, token="r1-token"))
+    summary = await tickets.summary("anna")
+    assert summary is not None
+    assert summary.last_scan_at is not None
+    assert (summary.last_scan_at.minute, summary.used_count) == (7, 2)
+
+
 async def test_an_upload_can_be_repeated(door: Service, tickets: Tickets) -> None:
     await tickets.sell("anna", 1, "r1")
     scans = [scan("s1", 1, token="r1-token"), scan("s2", 2, token="r1-token")]
