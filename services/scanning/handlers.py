@@ -98,10 +98,11 @@ async def upload_scans(request: web.Request, uploaded: UploadRequest) -> UploadR
     if at.event_id is None:
         raise InvalidRequest("eventId is missing.", fields={"field": "eventId"})
     asks = [offline_ask(scan, at) for scan in uploaded.scans]
-    answers = await offline.upload(request.app[DB], request.app[COMMITTER], asks)
+    metrics = request.app[METRICS]
+    answers = await offline.upload(request.app[DB], request.app[COMMITTER], asks, metrics.timing)
     results = [UploadResult.of(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
     for ask, answer, result in zip(asks, answers, results, strict=True):
-        request.app[METRICS].uploaded(ask.method, answer, conflict=result.conflict is not None)
+        metrics.uploaded(ask.method, answer, conflict=result.conflict is not None)
     return UploadReply(results=results)
 
 

@@ -78,10 +78,14 @@ class ScanningMetrics:
         if conflict and not answer.replayed:
             self._conflicts.inc()
 
+    def timing(self, method: Method) -> contextlib.AbstractContextManager[object]:
+        """Measures a scan."""
+        return self._seconds.labels(method).time()
+
     @contextlib.contextmanager
     def scanning(self, method: Method) -> Iterator[None]:
         """Measures a scan, and counts the refusal that it may end in without a verdict."""
-        with self._seconds.labels(method).time():
+        with self.timing(method):
             try:
                 yield
             except Refusal as refusal:

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
 from services.scanning import door
-from services.scanning.asking import Ask, Ticket
+from services.scanning.asking import Ask, Method, Ticket
 from services.scanning.lookup import by_tokens, holders, named
 from services.scanning.verdict import Answer
 from shared.errors import Refusal
@@ -34,26 +35,42 @@ class Party:
         return f"user:{self.ticket.user_id}" if self.ticket.user_id else f"rager:{self.ticket.named}"
 
 
-async def upload(database: Database, committer: Committer, asks: Sequence[Ask]) -> Sequence[Answer | Refusal]:
+Measure = Callable[[Method], AbstractContextManager[object]]
+
+
+async def upload(
+    database: Database, committer: Committer, asks: Sequence[Ask], measure: Measure
+) -> Sequence[Answer | Refusal]:
     """The answers in the order of the asks. Each holder's scans run one after the other, in the order of their times;
     the holders side by side, so that they share commits.
     """
     parties = await _parties(database, asks)
-    queues: dict[str, list[int]] = defaultdict(list)
-    for place in sorted(range(len(asks)), key=lambda place: asks[place].at):
-        queues[parties[place].holder].append(place)
     answers: dict[int, Answer | Refusal] = {}
     free = asyncio.Semaphore(_AT_ONCE)
 
     async def work(queue: Sequence[int]) -> None:
         async with free:
             for place in queue:
-                answers[place] = await _answer(database, committer, parties[place])
+                with measure(asks[place].method):
+                    answers[place] = await _answer(database, committer, parties[place])
 
     async with asyncio.TaskGroup() as group:
-        for queue in queues.values():
+        for queue in _queues(parties):
             group.create_task(work(queue))
     return [answers[place] for place in range(len(asks))]
+
+
+def _queues(parties: Sequence[Party]) -> Collection[Sequence[int]]:
+    """Places by holder, in the order of their times and else as sent.
+
+    A scan id that was used before waits for its first use, which is to have it: for another ticket it is refused.
+    """
+    queues: dict[str, list[int]] = defaultdict(list)
+    first_use: dict[str, str] = {}
+    for place in sorted(range(len(parties)), key=lambda place: parties[place].ask.at):
+        party = parties[place]
+        queues[first_use.setdefault(party.ask.scan_id, party.holder)].append(place)
+    return queues.values()
 
 
 async def _answer(database: Database, committer: Committer, party: Party) -> Answer | Refusal:

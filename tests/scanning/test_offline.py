@@ -133,6 +133,26 @@ async def test_one_items_refusal_does_not_touch_the_others(door: Service, ticket
     assert await tickets.check() == 2
 
 
+@pytest.mark.parametrize("late", [2, 1], ids=["later", "at the same time"])
+async def test_of_two_tickets_with_one_scan_id_the_earlier_and_else_the_first_sent_has_it(
+    door: Service, tickets: Tickets, late: int
+) -> None:
+    await tickets.sell("anna", 1, "r1")
+    await tickets.sell("ben", 1, "r2")
+    by_user = scan("s1", 1, userId="anna")  # takes longer than a token: it is looked up when it is its turn
+    reply = await upload(door, by_user, scan("s1", late, token="r2-token"))
+    assert [result["status"] for result in reply.body["results"]] == ["admitted", "scan_id_reused"]
+    assert [rager.used_count for rager in await tickets.ragers()] == [1, 0]
+
+
+async def test_every_item_of_an_upload_is_measured(door: Service, tickets: Tickets) -> None:
+    await tickets.sell("anna", 2, "r1")
+    await upload(door, scan("s1", 1, token="r1-token"), scan("s2", 2, token="r1-token"), scan("s3", 3, userId="anna"))
+    counts = [await door.metric("scan_seconds_count", method=method) for method in ("token", "user")]
+    assert counts == [2, 1]
+    assert await door.metric("scan_seconds_sum", method="token") > 0
+
+
 async def test_five_hundred_scans_share_commits_and_survive_faults(
     door: Service, tickets: Tickets, firestore: EmbeddedFirestore
 ) -> None:
