@@ -28,7 +28,10 @@ class Sight:
 
 @contextmanager
 def seeing(engine: Engine, request: Message, database: str) -> Iterator[Sight]:
-    """A transaction that the request begins ends with it when it fails: its client never learns the id."""
+    """A transaction that the request begins ends with it when it fails: its client never learns the id.
+
+    ``rpc`` ends those whose id was sent, but did not arrive.
+    """
     sight = _sight(engine, request, database)
     try:
         yield sight

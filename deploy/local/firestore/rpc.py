@@ -18,18 +18,20 @@ Unary: TypeAlias = Callable[[Message], Awaitable[Message]]
 Stream: TypeAlias = Callable[[Message], AsyncGenerator[Message, None]]
 Duplex: TypeAlias = Callable[[AsyncIterator[Message]], AsyncGenerator[Message, None]]
 
-Conflict: TypeAlias = Callable[[bytes], None]
-"""Ends the transaction with the id, as one that lost a conflict."""
+Lose: TypeAlias = Callable[[bytes], None]
+"""Ends the transaction with the id, if it is alive, as one that lost a conflict: a client that goes on may retry."""
 
 _SENTENCE_BYTES: Final = 2500
+_SUCCESS: Final = (None, grpc.StatusCode.OK)  # None: nobody has set it
 _log: Final = logging.getLogger(__name__)
 
 
-def unary(method: str, request: Message, call: Unary, faults: Faults, conflict: Conflict) -> Handler:
+def unary(method: str, request: Message, call: Unary, faults: Faults, lose: Lose) -> Handler:
     async def handle(message: Message, context: Context) -> Message:
         try:
-            await _meet_faults(faults, method, message, conflict)
+            await _meet_faults(faults, method, message, lose)
             reply = await call(message)
+            _watch(context, reply, lose)
             faults.after(method)
         except Exception as failure:  # noqa: BLE001  every failure has a status
             await _abort(context, method, failure)
@@ -38,12 +40,13 @@ def unary(method: str, request: Message, call: Unary, faults: Faults, conflict: 
     return grpc.unary_unary_rpc_method_handler(handle, request.FromString, _serialize)
 
 
-def stream(method: str, request: Message, call: Stream, faults: Faults, conflict: Conflict) -> Handler:
+def stream(method: str, request: Message, call: Stream, faults: Faults, lose: Lose) -> Handler:
     async def handle(message: Message, context: Context) -> AsyncIterator[Message]:
         try:
-            await _meet_faults(faults, method, message, conflict)
+            await _meet_faults(faults, method, message, lose)
             async with aclosing(call(message)) as replies:
                 async for reply in replies:
+                    _watch(context, reply, lose)
                     yield reply
             faults.after(method)
         except Exception as failure:  # noqa: BLE001  every failure has a status
@@ -76,13 +79,34 @@ class Unimplemented(grpc.GenericRpcHandler):
         return grpc.stream_stream_rpc_method_handler(refuse)
 
 
-async def _meet_faults(faults: Faults, method: str, message: Message, conflict: Conflict) -> None:
+async def _meet_faults(faults: Faults, method: str, message: Message, lose: Lose) -> None:
     try:
         await faults.before(method)
     except Injected as fault:
         if fault.code is grpc.StatusCode.ABORTED and (transaction := getattr(message, "transaction", b"")):
-            conflict(transaction)
+            lose(transaction)
         raise
+
+
+def _watch(context: Context, reply: Message, lose: Lose) -> None:
+    """The transaction that this reply tells of ends with the call, unless the client has had the whole answer.
+
+    What nobody can see is a client that cancels while the end of the answer is on its way: such a transaction lives
+    until it has been idle for too long.
+    """
+    if transaction := getattr(reply, "transaction", b""):
+
+        def end(context: Context) -> None:
+            if not _was_heard(context):
+                lose(transaction)
+
+        context.add_done_callback(end)  # type: ignore[arg-type]  # the stubs have a class where they mean a protocol
+
+
+def _was_heard(ended: Context) -> bool:
+    """``done`` is false for a call that was cancelled; one past its deadline may look like a success to gRPC."""
+    remaining = ended.time_remaining()
+    return ended.done() and ended.code() in _SUCCESS and (remaining is None or remaining > 0)
 
 
 def _serialize(message: Message) -> bytes:

@@ -8,11 +8,15 @@ from typing import Any
 import grpc
 import pytest
 from google.api_core import exceptions
-from google.cloud.firestore_v1 import AsyncClient, AsyncTransaction, Increment, async_transactional
+from google.cloud.firestore_v1 import AsyncClient, AsyncTransaction, Client, Increment, async_transactional
+from google.cloud.firestore_v1.types.common import TransactionOptions
 from google.cloud.firestore_v1.types.firestore import (
+    BatchGetDocumentsRequest,
     BatchWriteRequest,
     CreateDocumentRequest,
     DeleteDocumentRequest,
+    RunAggregationQueryRequest,
+    RunQueryRequest,
     UpdateDocumentRequest,
 )
 
@@ -150,3 +154,60 @@ async def test_every_way_to_write_is_held_to_productions_limit(
         BatchWriteRequest(database=DATABASE, writes=[{"delete": document}, {"delete": f"{ROOT}/c/b"}]), retry=None
     )
     assert [status.code for status in reply.status] == [grpc.StatusCode.ABORTED.value[0], 0]
+
+
+BEGINNING: Any = TransactionOptions(read_write={})
+EVERYTHING_IN_C: Any = {"from_": [{"collection_id": "c"}]}
+COUNTED: Any = {"structured_query": EVERYTHING_IN_C, "aggregations": [{"count": {}}]}
+BEGINNINGS: dict[str, tuple[str, Any]] = {
+    "BatchGetDocuments": (
+        "batch_get_documents",
+        BatchGetDocumentsRequest(database=DATABASE, documents=[f"{ROOT}/c/a"], new_transaction=BEGINNING),
+    ),
+    "RunQuery": (
+        "run_query",
+        RunQueryRequest(parent=ROOT, structured_query=EVERYTHING_IN_C, new_transaction=BEGINNING),
+    ),
+    "RunAggregationQuery": (
+        "run_aggregation_query",
+        RunAggregationQueryRequest(parent=ROOT, structured_aggregation_query=COUNTED, new_transaction=BEGINNING),
+    ),
+}
+"""Calls that begin a transaction with a read of the same document."""
+
+
+@pytest.mark.parametrize("method", BEGINNINGS)
+async def test_a_transaction_that_began_in_a_lost_reply_holds_nothing(
+    firestore: EmbeddedFirestore, client: AsyncClient, method: str
+) -> None:
+    await client.document("c/a").set({})
+    firestore.faults.set(method, Fault(lost_reply=1))
+    name, request = BEGINNINGS[method]
+    with pytest.raises(exceptions.ServiceUnavailable):
+        [_ async for _ in await getattr(client._firestore_api, name)(request, retry=None)]
+    await asyncio.wait_for(client.document("c/a").set({"n": 1}), timeout=2)
+
+
+@pytest.mark.parametrize("method", BEGINNINGS)
+async def test_a_transaction_whose_beginning_took_too_long_for_its_client_holds_nothing(
+    firestore: EmbeddedFirestore, sync_client: Client, method: str
+) -> None:
+    """The server is held up when it has answered, and has not yet ended the call."""
+    loop, transactions = asyncio.get_running_loop(), firestore._engine.transactions
+
+    def hold_up() -> None:
+        if transactions._live:
+            time.sleep(0.4)
+        else:
+            loop.call_soon(hold_up)
+
+    def begin() -> None:
+        name, request = BEGINNINGS[method]
+        with pytest.raises(exceptions.DeadlineExceeded):
+            list(getattr(sync_client._firestore_api, name)(request, retry=None, timeout=0.2))
+
+    reference = sync_client.document("c/a")
+    await asyncio.to_thread(reference.set, {})
+    hold_up()
+    await asyncio.to_thread(begin)
+    await asyncio.wait_for(asyncio.to_thread(reference.set, {"n": 1}), timeout=2)
