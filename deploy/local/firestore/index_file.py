@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from deploy.local.firestore.errors import InvalidArgument
 from deploy.local.firestore.field_paths import NAME, parse_field_path, render_field_path
 
 Mode: TypeAlias = Literal["ASCENDING", "DESCENDING", "CONTAINS"]
@@ -77,10 +78,13 @@ def load_indexes(path: Path) -> IndexDefinitions:
 
 
 def _normal_path(path: str) -> str:
-    return render_field_path(parse_field_path(path))
+    try:
+        return render_field_path(parse_field_path(path))
+    except InvalidArgument as mistake:
+        raise ValueError(str(mistake)) from mistake  # which pydantic collects, with the place
 
 
-_FieldPath: TypeAlias = Annotated[str, BeforeValidator(_normal_path), Field(alias="fieldPath")]
+_FieldPath: TypeAlias = Annotated[str, AfterValidator(_normal_path), Field(alias="fieldPath")]
 
 
 class _Model(BaseModel):

@@ -73,6 +73,9 @@ def refusal(query: Query, known: IndexDefinitions) -> str:
         ask(None, "-a"),
         ask(by("t", "array-contains")),
         ask(by("t", "array-contains-any")),
+        ask(every(by("t", "array-contains"), by("a"))),
+        ask(every(by("t", "array-contains"), by("a", "in"), by("b"))),
+        ask(every(by("t", "array-contains-any"), by("a"))),
         ask(AnyOf((by("a"), by("b")))),
     ],
 )
@@ -91,7 +94,7 @@ def test_single_field_indexes_are_there_by_themselves(query: Query) -> None:
         (ask(every(by("a", ">"), by("b", "<"))), "a b"),
         (ask(by("t", "array-contains"), "a"), "t[] a"),
         (ask(by("t", "array-contains-any"), "-a"), "t[] -a"),
-        (ask(every(by("t", "array-contains"), by("a"))), "t[] a"),
+        (ask(every(by("t", "array-contains"), by("a")), "b"), "t[] a b"),
         (ask(every(by("a"), by("b")), "m.x"), "a b m.x"),
         (ask(AnyOf((by("a"), by("b", ">")))), "a b"),
         (ask(every(by("a"), by("b", ">")), group=True), "*a b"),
@@ -127,6 +130,10 @@ def test_indexes_with_the_same_ending_merge(tmp_path: Path) -> None:
     check_indexes(query, definitions(tmp_path, "a -n", "b -n"))
     refusal(query, definitions(tmp_path, "a -n", "b n"))
     refusal(query, definitions(tmp_path, "a -n"))
+    query = ask(every(by("a"), by("t", "array-contains")), "n")
+    check_indexes(query, definitions(tmp_path, "a n", "t[] n"))
+    refusal(query, definitions(tmp_path, "a n"))
+    refusal(query, definitions(tmp_path, "a n", "t n"))
 
 
 def test_the_equalities_of_an_index_may_come_in_any_order(tmp_path: Path) -> None:
@@ -169,6 +176,17 @@ def test_a_broken_index_file_is_refused_with_its_name(tmp_path: Path) -> None:
     file.write_text('{"indexes": [{"collectionGroup": "c", "fields": []}]}')
     with pytest.raises(ValueError, match=r"broken\.json is not a valid index file"):
         load_indexes(file)
+
+
+@pytest.mark.parametrize("path", ["a-b", "a..b", "", 7])
+def test_a_field_path_that_is_none_is_refused_with_the_name_of_the_file(tmp_path: Path, path: object) -> None:
+    composite = {"collectionGroup": "c", "fields": [{"fieldPath": "a"}, {"fieldPath": path}]}
+    override = {"collectionGroup": "c", "fieldPath": path, "indexes": []}
+    for broken in ({"indexes": [composite]}, {"indexes": [], "fieldOverrides": [override]}):
+        file = tmp_path / "broken.json"
+        file.write_text(json.dumps(broken))
+        with pytest.raises(ValueError, match=r"broken\.json is not a valid index file(?s:.*)fieldPath"):
+            load_indexes(file)
 
 
 def test_the_index_file_that_is_deployed_is_valid() -> None:
