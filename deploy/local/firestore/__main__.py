@@ -58,13 +58,13 @@ async def _serve(arguments: argparse.Namespace) -> None:
 def _export(data_dir: Path) -> None:
     storage = Storage(data_dir)
     for line in export_lines(storage):
-        print(line)
+        sys.stdout.buffer.write(line)
     storage.close()
 
 
 def _import(data_dir: Path) -> None:
     storage = Storage(data_dir)
-    print(f"{import_lines(storage, sys.stdin)} documents imported", file=sys.stderr)
+    print(f"{import_lines(storage, sys.stdin.buffer)} documents imported", file=sys.stderr)
     storage.close()
 
 

@@ -1,6 +1,7 @@
 """The server as a process: started, stopped, killed, carried elsewhere."""
 
 import asyncio
+import json
 import os
 import random
 import subprocess
@@ -12,15 +13,28 @@ import pytest
 from google.api_core import exceptions
 from google.cloud.firestore_v1 import AsyncClient, FieldFilter, Increment
 
+from deploy.local.firestore.storage import Storage
+from deploy.local.firestore.transfer import UnreadableLine, export_lines, import_lines
 from tests.support.firestore_process import connected, running
 
+ROOT = "projects/demo-test/databases/(default)/documents"
 COMMAND = [sys.executable, "-m", "deploy.local.firestore"]
 KILLS = int(os.environ.get("FIRESTORE_KILLS", "4"))
 
 
-async def run(*arguments: str, given: bytes = b"") -> tuple[int, str, str]:
+PLAIN_C = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+"""An environment in which Python takes text for ASCII."""
+LONG_AGO = {"createTime": "2026-01-01T00:00:00Z", "updateTime": "2026-01-01T00:00:00Z"}
+
+
+async def run(*arguments: str, given: bytes = b"", environment: dict[str, str] | None = None) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
-        *COMMAND, *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        *COMMAND,
+        *arguments,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **(environment or {})},
     )
     output, errors = await asyncio.wait_for(process.communicate(given), timeout=30)
     return process.returncode or 0, output.decode(), errors.decode()
@@ -65,10 +79,47 @@ async def test_export_and_import_carry_everything_elsewhere(tmp_path: Path) -> N
         assert [each.id for each in await client.collection("c").where(filter=FieldFilter("n", "==", 1)).get()] == ["a"]
 
 
-async def test_a_line_that_is_no_document_is_named(tmp_path: Path) -> None:
+async def test_export_and_import_need_no_locale(tmp_path: Path) -> None:
+    document = {"name": f"{ROOT}/c/é\u2028", "fields": {"a": {"stringValue": "Zoë \U0001f389"}}, **LONG_AGO}
+    given = json.dumps(document, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+    assert (await run("import", "--data-dir", str(tmp_path), given=given, environment=PLAIN_C))[
+        2
+    ] == "1 documents imported\n"
+    code, exported, _ = await run("export", "--data-dir", str(tmp_path), environment=PLAIN_C)
+    assert code == 0
+    assert exported.encode() == given
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"name": "x"}', "names no document"),
+        (b"{", "Failed to load JSON"),
+        (b'{"name": "\xff"}', "utf-8"),
+        (
+            json.dumps({"name": f"{ROOT}/c/a", "fields": {"a": {"stringValue": "x" * 1_048_488}}}).encode(),
+            "longer than",
+        ),
+        (json.dumps({"name": f"{ROOT}/c/a", "fields": {"__a__": {"nullValue": None}}}).encode(), "reserved"),
+        (json.dumps({"name": f"{ROOT}/c/a", "createTime": "2999-01-01T00:00:00Z"}).encode(), "in the future"),
+        (json.dumps({"name": f"{ROOT}/c/a", "updateTime": "2999-01-01T00:00:00Z"}).encode(), "in the future"),
+    ],
+)
+async def test_a_line_that_no_client_could_have_written_is_named_and_nothing_is_stored(
+    tmp_path: Path, line: bytes, reason: str
+) -> None:
+    storage = Storage(tmp_path)
+    with pytest.raises(UnreadableLine, match=f"Line 2 is not an exported document: .*{reason}"):
+        import_lines(storage, [b"\n", line + b"\n"])
+    assert not list(export_lines(storage))
+    storage.close()
+
+
+async def test_a_bad_line_is_told_without_a_traceback(tmp_path: Path) -> None:
     code, _, errors = await run("import", "--data-dir", str(tmp_path), given=b'\n{"name": "x"}\n')
     assert code == 1
     assert errors.startswith("Line 2 is not an exported document")
+    assert "Traceback" not in errors
 
 
 async def write_until_killed(client: AsyncClient, worker: int, acknowledged: dict[int, int]) -> None:
