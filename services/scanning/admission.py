@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from services.scanning import holding
 from services.scanning.asking import Ask, Ticket
-from services.scanning.holding import Holding, held, sums
+from services.scanning.holding import Holding, bears, held, sums
 from services.scanning.selection import in_order
 from services.scanning.verdict import ADMITTED, TICKET_NOT_FOUND, WRONG_EVENT, Answer, Verdict
-from shared.documents import Rager, Scan, Summary
+from shared.documents import Rager, Scan, ScanPlace, Summary
 from shared.errors import Conflict
 from shared.firestore import paths
 from shared.operations import Decision, Documents, Increment, Merge, Put, Write
@@ -33,7 +33,19 @@ class LookAgain:
     all_ragers: bool
 
 
-Outcome = Answer | LookAgain
+@dataclass(frozen=True, slots=True)
+class OtherToken:
+    """The ticket that the token's mapping led to has another token: look for the one that has this."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedIn:
+    """The scan named no event and has been recorded under this one."""
+
+    event_id: str
+
+
+Outcome = Answer | LookAgain | OtherToken | RecordedIn
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +68,8 @@ class Admission:
     def records(self) -> Sequence[str]:
         """Where this scan may have been recorded before; the first is where it is to be recorded now.
 
-        Without a gate's event the record of a ticket that was unknown at the time belongs to no event.
+        Without a gate's event the second tells under which event it was, or is itself the record of a ticket that was
+        unknown at the time.
         """
         unplaced = paths.unplaced_scan(self.ask.scan_id)
         if self.place is None:
@@ -70,14 +83,28 @@ class Admission:
         return (*self.records, *holding.reads(self.ticket))
 
     def decide(self, docs: Documents) -> Decision[Outcome]:
-        scans = (Scan.of(docs[path]) for path in self.records)
-        if (scan := next(filter(None, scans), None)) is not None:
-            return Decision(self._replayed(scan))
+        recorded = self._recorded(docs)
+        if isinstance(recorded, RecordedIn):
+            return Decision(recorded)
+        if recorded is not None:
+            return Decision(self._replayed(recorded))
         if self.ticket is None:
             return self._denied(Verdict(TICKET_NOT_FOUND, self.ask.event_id))
         if self.ticket.event_id != self.place:
             return self._denied(Verdict(WRONG_EVENT, self.ticket.event_id, self.ticket.named))
-        return self._judged(self.ticket, held(self.ticket, docs))
+        holding = held(self.ticket, docs)
+        if self.ask.method == "token" and not any(bears(rager, self.ask.key) for rager in holding.asked):
+            return Decision(OtherToken())
+        return self._judged(self.ticket, holding)
+
+    def _recorded(self, docs: Documents) -> Scan | RecordedIn | None:
+        if self.ask.event_id:
+            return Scan.of(docs[self.records[0]])
+        unplaced = docs[paths.unplaced_scan(self.ask.scan_id)]
+        known = ScanPlace.of(unplaced)
+        if known is None or known.event_id == self.place:
+            return Scan.of(docs[self.records[0]])
+        return RecordedIn(known.event_id) if known.event_id else Scan.of(unplaced)
 
     def _judged(self, ticket: Ticket, holding: Holding) -> Decision[Outcome]:
         holder = holding.user_id
@@ -94,7 +121,7 @@ class Admission:
         return Answer(Verdict.of_fields(scan.reply or {}), self.ask.scan_id, replayed=True, undone_at=scan.undone_at)
 
     def _denied(self, verdict: Verdict, user_id: str | None = None) -> Decision[Outcome]:
-        writes = (self._record(verdict, user_id, {}),) if self.ask.repeatable else ()
+        writes = self._record(verdict, user_id, {}) if self.ask.repeatable else ()
         return Decision(Answer(verdict, self.ask.scan_id), writes)
 
     def _admitted(self, holding: Holding, taken: Mapping[str, int]) -> Decision[Outcome]:
@@ -112,7 +139,7 @@ class Admission:
         writes: list[Write] = [self._consume(ragers[rager_id], count) for rager_id, count in taken.items()]
         if holding.user_id is not None:
             writes.append(self._summarise(holding, paths.summary(holding.event_id, holding.user_id)))
-        writes.append(self._record(verdict, holding.user_id, taken))
+        writes.extend(self._record(verdict, holding.user_id, taken))
         return Decision(Answer(verdict, self.ask.scan_id, entered=holding.remaining_total), writes)
 
     def _consume(self, rager: Rager, count: int) -> Merge:
@@ -133,7 +160,7 @@ class Admission:
         used_more = Increment(self.ask.count)
         return Merge(path, Summary.patch(used_count=used_more, last_scan_at=at, last_updated=now, updated_at=now))
 
-    def _record(self, verdict: Verdict, user_id: str | None, taken: Mapping[str, int]) -> Put:
+    def _record(self, verdict: Verdict, user_id: str | None, taken: Mapping[str, int]) -> Sequence[Put]:
         scan = Scan(
             self.records[0],
             rager_id=verdict.rager_id,
@@ -148,7 +175,11 @@ class Admission:
             reply=verdict.fields(),
             consumed=dict(taken),
         )
-        return Put(scan.path, scan.fields())
+        recorded = Put(scan.path, scan.fields())
+        if self.ask.event_id or self.place is None or not self.ask.repeatable:
+            return (recorded,)
+        place = ScanPlace(paths.unplaced_scan(self.ask.scan_id), self.place)
+        return (recorded, Put(place.path, place.fields()))
 
 
 def _needs_all(holding: Holding, taken: Mapping[str, int] | None, count: int) -> bool:

@@ -1,10 +1,11 @@
 """A scan from its ask to its answer."""
 
+from dataclasses import replace
 from typing import Final
 
-from services.scanning.admission import Admission
+from services.scanning.admission import Admission, LookAgain, OtherToken, RecordedIn
 from services.scanning.asking import Ask, Ticket
-from services.scanning.lookup import find, widened
+from services.scanning.lookup import find, unmapped, widened
 from services.scanning.verdict import Answer
 from shared.errors import Unavailable
 from shared.firestore.client import Database
@@ -26,7 +27,13 @@ async def admit(database: Database, committer: Committer, ask: Ask, ticket: Tick
     """The scan of a ticket that has been looked up."""
     for _ in range(_LOOKS):
         outcome = await committer.run(Admission(ask, ticket))
-        if isinstance(outcome, Answer):
-            return outcome
-        ticket = await widened(database, outcome.ticket, outcome.user_id, all_ragers=outcome.all_ragers)
+        match outcome:
+            case Answer():
+                return outcome
+            case LookAgain():
+                ticket = await widened(database, outcome.ticket, outcome.user_id, all_ragers=outcome.all_ragers)
+            case OtherToken():
+                ticket = await unmapped(database, ask.key)
+            case RecordedIn():
+                ask = replace(ask, event_id=outcome.event_id)
     raise Unavailable("This ticket is changing hands right now. Please scan it again.")

@@ -75,6 +75,11 @@ class Holding:
         )
 
 
+def bears(rager: Rager, token: str) -> bool:
+    """Whether the token is the rager's, which knows better than a mapping unless it has none of its own."""
+    return not rager.ticket_token or rager.ticket_token == token
+
+
 def reads(ticket: Ticket) -> Sequence[str]:
     """The paths of what ``held`` looks at."""
     ragers = (paths.rager(ticket.event_id, rager_id) for rager_id in ticket.rager_ids)

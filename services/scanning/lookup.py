@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from services.scanning.asking import Method, Ticket
+from services.scanning.holding import bears
 from shared.documents import Rager, TicketToken
 from shared.firestore import paths
 from shared.firestore.client import Database
@@ -33,7 +34,7 @@ def named(event_id: str, rager_id: str, user_id: str | None) -> Ticket:
 
 
 async def by_token(database: Database, token: str) -> Ticket | None:
-    return of_mapping(await database.get(paths.ticket_token(token))) or await _unmapped(database, token)
+    return of_mapping(await database.get(paths.ticket_token(token))) or await unmapped(database, token)
 
 
 def of_mapping(document: Document) -> Ticket | None:
@@ -43,8 +44,10 @@ def of_mapping(document: Document) -> Ticket | None:
     return named(mapping.event_id, mapping.rager_id, mapping.user_id)
 
 
-async def _unmapped(database: Database, token: str) -> Ticket | None:
-    """A token without a mapping: an older ticket, or one whose transfer was claimed, which deletes the mapping."""
+async def unmapped(database: Database, token: str) -> Ticket | None:
+    """A token without a mapping that leads to it: an older ticket, or one whose transfer was claimed, which deletes the
+    mapping.
+    """
     found = await database.query(Query("ragers", where=[(_TOKEN, "==", token)], group=True, limit=2))
     ragers = [rager for document in found if (rager := Rager.of(document)) and rager.path.startswith("events/")]
     rager = next((rager for rager in ragers if rager.counts), ragers[0] if ragers else None)
@@ -69,21 +72,41 @@ async def ragers_of(database: Database, event_id: str, user_id: str) -> Sequence
     return [document.id for document in await database.query(query)]
 
 
+async def current(database: Database, method: Method, key: str, event_id: str | None) -> Ticket | None:
+    """As ``find``, with the present holder, for those who decide without a transaction."""
+    if method == "token":
+        return (await by_tokens(database, [key]))[key]
+    ticket = await find(database, method, key, event_id)
+    return (await holders(database, [ticket]))[0] if ticket and ticket.named else ticket
+
+
 async def holders(database: Database, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
     """Tickets that name a rager, with the rager's present holder, in one read for all."""
-    found = await database.get_all(paths.rager(t.event_id, t.named) for t in tickets if t.named)
-    ragers = {path: Rager.of(document) for path, document in found.items()}
-    return [_with_holder(ticket, ragers.get(paths.rager(ticket.event_id, ticket.named or ""))) for ticket in tickets]
+    ragers = await _named(database, tickets)
+    return [_with_holder(ticket, ragers[ticket]) for ticket in tickets]
+
+
+async def by_tokens(database: Database, tokens: Collection[str]) -> Mapping[str, Ticket | None]:
+    """As ``by_token`` for many, with their present holders: two reads, and a query for each whose mapping misleads."""
+    found = await database.get_all(paths.ticket_token(token) for token in tokens)
+    mapped = {token: ticket for token in tokens if (ticket := of_mapping(found[paths.ticket_token(token)]))}
+    ragers = await _named(database, mapped.values())
+    right = {
+        token: _with_holder(ticket, rager)
+        for token, ticket in mapped.items()
+        if (rager := ragers[ticket]) and bears(rager, token)
+    }
+    rest = [token for token in tokens if token not in right]
+    looked_up = await asyncio.gather(*(unmapped(database, token) for token in rest))
+    return {**right, **dict(zip(rest, looked_up, strict=True))}
+
+
+async def _named(database: Database, tickets: Collection[Ticket]) -> Mapping[Ticket, Rager | None]:
+    """The ragers that the tickets name."""
+    named_by = {ticket: paths.rager(ticket.event_id, ticket.named or "") for ticket in tickets}
+    found = await database.get_all(named_by.values())
+    return {ticket: Rager.of(found[path]) for ticket, path in named_by.items()}
 
 
 def _with_holder(ticket: Ticket, rager: Rager | None) -> Ticket:
     return named(ticket.event_id, rager.id, rager.user_id) if rager else ticket
-
-
-async def by_tokens(database: Database, tokens: Collection[str]) -> Mapping[str, Ticket | None]:
-    """As ``by_token`` for many, in one read and one more query for each that has no mapping."""
-    found = await database.get_all(paths.ticket_token(token) for token in tokens)
-    tickets = {token: of_mapping(found[paths.ticket_token(token)]) for token in tokens}
-    rest = [token for token, ticket in tickets.items() if ticket is None]
-    unmapped = await asyncio.gather(*(_unmapped(database, token) for token in rest))
-    return {**tickets, **dict(zip(rest, unmapped, strict=True))}

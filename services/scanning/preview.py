@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from services.scanning.asking import Method, Ticket
 from services.scanning.holding import Holding, held, reads
-from services.scanning.lookup import find, holders, widened
+from services.scanning.lookup import current, widened
 from services.scanning.refusals import refusal
 from services.scanning.verdict import ADMITTED, TICKET_NOT_FOUND, WRONG_EVENT, Verdict
 from shared.documents import Rager
@@ -37,7 +37,7 @@ async def preview(database: Database, method: Method, key: str, event_id: str | 
     """At most five reads. A user without tickets is an answer; a ticket that is unknown, or for another event than the
     gate's, is refused as the scan would be.
     """
-    ticket = await find(database, method, key, event_id)
+    ticket = await current(database, method, key, event_id)
     if ticket is None and method == "user" and event_id is not None:
         return Preview(event_id, key, TICKET_NOT_FOUND)
     if ticket is None:
@@ -51,9 +51,7 @@ async def preview(database: Database, method: Method, key: str, event_id: str | 
 
 
 async def _holding(database: Database, ticket: Ticket) -> Holding:
-    if ticket.named is not None:
-        [ticket] = await holders(database, [ticket])
-        if ticket.user_id is not None:
-            ticket = await widened(database, ticket, ticket.user_id, all_ragers=True)
+    if ticket.named is not None and ticket.user_id is not None:
+        ticket = await widened(database, ticket, ticket.user_id, all_ragers=True)
     documents = await database.get_all(reads(ticket))
     return held(ticket, Documents(documents, documents))

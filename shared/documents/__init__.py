@@ -1,6 +1,6 @@
 """The Firestore documents, as typed records: the one place for field names. The web app reads and writes them too."""
 
-from shared.documents.door import DoorKey, ReconcileRun, RepairedSummary, Scan, UserSums
+from shared.documents.door import DoorKey, ReconcileRun, RepairedSummary, Scan, ScanPlace, UserSums
 from shared.documents.events import Event, Rager, Summary, TicketTier, TicketToken, stocked
 from shared.documents.orders import (
     FailedItem,
@@ -44,6 +44,7 @@ __all__ = [
     "RefundTotal",
     "RepairedSummary",
     "Scan",
+    "ScanPlace",
     "StripeEvent",
     "Summary",
     "TicketTier",

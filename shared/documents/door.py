@@ -35,6 +35,13 @@ class Scan(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class ScanPlace(Record):
+    """Where the record of a scan is that named no event: its ticket said which, and may say another one later."""
+
+    event_id: str | None = stored("eventId", text, None)
+
+
+@dataclass(frozen=True, slots=True)
 class DoorKey(Record):
     """A scanner's credential for one event. The key itself is shown once and stored only as its hash."""
 

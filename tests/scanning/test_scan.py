@@ -6,8 +6,10 @@ import pytest
 
 from deploy.local.firestore.faults import Fault
 from deploy.local.firestore.server import EmbeddedFirestore
+from shared.documents import TicketToken
 from shared.firestore.client import Database
-from shared.operations import Delete, Put
+from shared.firestore.query import Query
+from shared.operations import Delete, Merge, Put
 from tests.support.services import Service
 from tests.support.tickets import SOLD, Tickets, store
 
@@ -108,6 +110,84 @@ async def test_a_replay_answers_as_before_even_if_the_ticket_has_moved_on(door: 
     assert (await door.post("/scan-ticket", scan)).body == first.body | {"replayed": True}
 
 
+async def test_a_replay_that_names_no_event_answers_as_before_wherever_the_token_has_gone(
+    door: Service, tickets: Tickets, database: Database
+) -> None:
+    await tickets.sell("anna", 2, "r1")
+    scan = {"token": "r1-token", "scanId": "s1"}
+    first = await door.post("/scan-ticket", scan)
+    await tickets.forget_mapping("r1-token")
+    await tickets.change("r1", ticket_token="other")
+    gone = await door.post("/scan-ticket", scan)
+    elsewhere = Tickets(database, "e2")
+    rager = await elsewhere.sell("ben", 1, "r2")
+    await store(database, Put("ticketTokens/r1-token", elsewhere.mapping(rager).fields()))
+    await elsewhere.change("r2", ticket_token="r1-token")
+    moved = await door.post("/scan-ticket", scan)
+    assert gone.body == moved.body == first.body | {"replayed": True}
+    assert (await tickets.check(), await elsewhere.check()) == (1, 0)
+    undone = await door.post("/scan-ticket/undo", {"eventId": "e1", "scanId": "s1"})
+    assert (await door.post("/scan-ticket", scan)).body["undoneAt"] == undone.body["undoneAt"]
+
+
+async def test_a_scan_id_that_named_no_event_is_refused_for_a_ticket_of_another_event(
+    door: Service, tickets: Tickets, database: Database
+) -> None:
+    await tickets.sell("anna", 1, "r1")
+    await Tickets(database, "e2").sell("ben", 1, "r2")
+    await door.post("/scan-ticket", {"token": "r1-token", "scanId": "s1"})
+    reply = await door.post("/scan-ticket", {"token": "r2-token", "scanId": "s1"})
+    assert (reply.status, reply.code) == (409, "scan_id_reused")
+
+
+async def test_a_lost_reply_of_a_scan_that_names_no_event_admits_once(
+    door: Service, tickets: Tickets, firestore: EmbeddedFirestore
+) -> None:
+    await tickets.sell("anna", 20, "r1")
+    firestore.faults.set("Commit", Fault(aborted=0.2, lost_reply=0.4))
+    scans = [door.post("/scan-ticket", {"token": "r1-token", "scanId": f"s{n % 10}"}) for n in range(30)]
+    assert {reply.status for reply in await asyncio.gather(*scans)} == {200}
+    firestore.faults.clear()
+    assert await tickets.check() == 10
+
+
+async def test_a_code_that_was_replaced_opens_nothing(door: Service, tickets: Tickets) -> None:
+    await tickets.sell("anna", 2, "r1")
+    await tickets.change("r1", ticket_token="new-token")  # and the mapping of the old one is still there
+    scanned = await door.post("/scan-ticket", {"token": "r1-token"})
+    foreseen = await door.post("/scan-ticket/preview", {"token": "r1-token"})
+    offline = {"token": "r1-token", "scanId": "s1", "at": "2026-03-01T20:00:00Z"}
+    uploaded = await door.post("/scan-ticket/batch", {"eventId": "e1", "scans": [offline]})
+    assert [reply.code for reply in (scanned, foreseen)] == ["ticket_not_found"] * 2
+    assert uploaded.body["results"][0]["code"] == "ticket_not_found"
+    assert (await door.post("/scan-ticket", {"token": "new-token"})).status == 200
+    assert await tickets.check() == 1
+
+
+@pytest.mark.parametrize("astray", ["r2", "r9"])
+async def test_a_ticket_is_found_by_its_own_code_though_the_mapping_points_elsewhere(
+    door: Service, tickets: Tickets, database: Database, astray: str
+) -> None:
+    await tickets.sell("anna", 3, "r1")
+    await tickets.sell("ben", 1, "r2")
+    await store(database, Merge("ticketTokens/r1-token", TicketToken.patch(rager_id=astray, user_id="ben")))
+    scanned = await door.post("/scan-ticket", {"token": "r1-token", "scanId": "s1"})
+    foreseen = await door.post("/scan-ticket/preview", {"token": "r1-token"})
+    offline = {"token": "r1-token", "scanId": "s2", "at": "2026-03-01T20:00:00Z"}
+    uploaded = await door.post("/scan-ticket/batch", {"eventId": "e1", "scans": [offline]})
+    assert (scanned.body["ragerId"], foreseen.body["next"]["ragerId"]) == ("r1", "r1")
+    assert uploaded.body["results"][0]["ragerId"] == "r1"
+    assert await tickets.check() == 2
+
+
+async def test_a_batch_that_does_not_say_its_code_opens_by_its_mapping(door: Service, tickets: Tickets) -> None:
+    for n, token in enumerate((None, "")):
+        await tickets.sell("anna", 1, f"r{n}")
+        await tickets.change(f"r{n}", ticket_token=token)
+        assert (await door.post("/scan-ticket", {"token": f"r{n}-token"})).status == 200
+    assert await tickets.check() == 2
+
+
 async def test_a_denial_is_replayed_even_if_the_ticket_would_be_admitted_now(door: Service, tickets: Tickets) -> None:
     await tickets.sell("anna", 1, "r1", active=False)
     scan = {"token": "r1-token", "scanId": "s1"}
@@ -135,6 +215,14 @@ async def test_a_denial_without_a_scan_id_leaves_no_record(door: Service, ticket
     await tickets.sell("anna", 1, "r1", active=False)
     await door.post("/scan-ticket", {"token": "r1-token"})
     assert await tickets.scans() == []
+
+
+async def test_a_scan_without_a_scan_id_is_remembered_only_at_its_event(
+    door: Service, tickets: Tickets, database: Database
+) -> None:
+    await tickets.sell("anna", 1, "r1")
+    await door.post("/scan-ticket", {"token": "r1-token"})
+    assert (len(await tickets.scans()), await database.query(Query("unplacedScans"))) == (1, [])
 
 
 @pytest.mark.parametrize(
