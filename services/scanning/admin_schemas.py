@@ -99,6 +99,7 @@ class RevokedKey(Model):
 class ReconcileRequest(Model):
     event_id: DocumentId
     dry_run: bool = False
+    """Report, write nothing. Left out, what is wrong is put right, which is safe to repeat."""
 
 
 class Sums(Model):
@@ -178,6 +179,7 @@ class DriftReply(Model):
 class BackfillRequest(Model):
     event_id: DocumentId
     dry_run: bool = False
+    """Report, write nothing. Left out, what is missing is added, which is safe to repeat."""
     cursor: DocumentId | None = None
     """Of the reply before, to go on."""
 
@@ -189,6 +191,8 @@ class BackfillSample(Model):
     mapping_repaired: bool
     disputed: bool
     """Its token is another batch's as well: nothing was changed."""
+    unusable: bool
+    """No code can lead to its token, which the door would read as another one or as none: nothing was changed."""
 
     @classmethod
     def of(cls, sample: Sample) -> Self:
@@ -199,6 +203,7 @@ class BackfillSample(Model):
             mapping_created=minted.mapping_created,
             mapping_repaired=minted.mapping_repaired,
             disputed=minted.disputed,
+            unusable=minted.unusable,
         )
 
 
@@ -212,6 +217,7 @@ class BackfillReply(Model):
     mappings_created: int
     mappings_repaired: int
     disputed: int
+    unusable: int
     dry_run: bool
     samples: Sequence[BackfillSample]
     cursor: Annotated[str | None, Field(description="Present where there is more: ask again with it.")]
@@ -225,6 +231,7 @@ class BackfillReply(Model):
             mappings_created=done.mappings_created,
             mappings_repaired=done.mappings_repaired,
             disputed=done.disputed,
+            unusable=done.unusable,
             dry_run=wanted.dry_run,
             samples=[BackfillSample.of(sample) for sample in done.samples],
             cursor=done.cursor,

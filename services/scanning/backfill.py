@@ -3,12 +3,14 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from services.scanning.minting import Mint, Minted, pointed
+from services.scanning.lookup import bearers
+from services.scanning.minting import NOTHING, UNUSABLE, Mint, Minted, pointed
+from services.scanning.payload import can_be_shown
 from shared.documents import Rager, TicketToken
 from shared.firestore import paths
 from shared.firestore.client import Database
@@ -22,6 +24,9 @@ SECONDS: Final = 25.0
 """How long one request works before it answers with a cursor: proxies do not wait for ever."""
 
 TOKEN_BYTES: Final = 16
+_SHARERS: Final = 10
+"""Of one token that are looked at. Two make a dispute; refunded and transferred ones, which do not, may come first."""
+
 _FIELDS: Final = tuple(
     Rager.stored_name(name) for name in ("ticket_token", "refunded_at", "transferred_to", "transferred_at")
 )
@@ -29,7 +34,9 @@ _FIELDS: Final = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A batch that was, or in a dry run would be, changed. The token itself is nobody's to read here."""
+    """A batch that was, or in a dry run would be, changed, or that a person must look at. The token itself is nobody's
+    to read here.
+    """
 
     rager_id: str
     minted: Minted
@@ -44,6 +51,7 @@ class Backfilled:
     mappings_created: int = 0
     mappings_repaired: int = 0
     disputed: int = 0
+    unusable: int = 0
     samples: list[Sample] = field(default_factory=list)
     cursor: str | None = None
 
@@ -52,7 +60,8 @@ class Backfilled:
         self.mappings_created += minted.mapping_created
         self.mappings_repaired += minted.mapping_repaired
         self.disputed += minted.disputed
-        if (minted.changed or minted.disputed) and len(self.samples) < SAMPLES:
+        self.unusable += minted.unusable
+        if minted != NOTHING and len(self.samples) < SAMPLES:
             self.samples.append(Sample(rager_id, minted))
 
 
@@ -82,43 +91,49 @@ async def _page(
     database: Database, committer: Committer, page: Sequence[Document], done: Backfilled, *, dry_run: bool
 ) -> None:
     """Decides on what was read, and has those that need a write decided again under their transaction."""
-    ragers = [rager for document in page if (rager := Rager.of(document)) and _takes_part(rager)]
     done.processed += len(page)
-    mints = _mints(ragers, await _mappings(database, ragers))
+    ragers = [rager for rager in map(Rager.of, page) if rager is not None and rager.counts]
+    usable = [rager for rager in ragers if not rager.ticket_token or can_be_shown(rager.ticket_token)]
+    mints = await _mints(database, usable)
     documents = await database.get_all(path for mint in mints for path in mint.reads())
     foreseen = {mint: mint.decide(Documents(documents, documents)).result for mint in mints}
     wanted = [mint for mint, minted in foreseen.items() if minted.changed and not dry_run]
     written = dict(zip(wanted, await asyncio.gather(*map(committer.run, wanted)), strict=True))
-    for mint, minted in {**foreseen, **written}.items():
-        done.add(mint.rager_id, minted)
+    told = {mint.rager_id: minted for mint, minted in (foreseen | written).items()}
+    for rager in ragers:
+        done.add(rager.id, told.get(rager.id, UNUSABLE))
 
 
-def _takes_part(rager: Rager) -> bool:
-    return rager.counts and (rager.ticket_token is None or paths.is_document_id(rager.ticket_token))
-
-
-async def _mappings(database: Database, ragers: Sequence[Rager]) -> Mapping[str, Document]:
-    return await database.get_all(paths.ticket_token(rager.ticket_token) for rager in ragers if rager.ticket_token)
-
-
-def _mints(ragers: Sequence[Rager], mappings: Mapping[str, Document]) -> Sequence[Mint]:
+async def _mints(database: Database, ragers: Sequence[Rager]) -> Sequence[Mint]:
+    tokens = {rager.path: rager.ticket_token for rager in ragers if rager.ticket_token}
+    mapped = await _mapped(database, tokens.values())
+    astray = {token for path, token in tokens.items() if mapped[token] != path}
+    bearing = dict(zip(astray, await asyncio.gather(*(_bearing(database, token) for token in astray)), strict=True))
     now = datetime.now(UTC)
-    return [
-        Mint(
-            rager.event_id,
-            rager.id,
-            token=rager.ticket_token or None,
-            fresh=secrets.token_hex(TOKEN_BYTES),
-            claimant=_claimant(rager, mappings),
-            now=now,
-        )
-        for rager in ragers
-    ]
+    return [_mint(rager, mapped, bearing, now) for rager in ragers]
 
 
-def _claimant(rager: Rager, mappings: Mapping[str, Document]) -> str | None:
-    """The batch that the token's mapping points to, if it is another one."""
-    known = mappings.get(paths.ticket_token(rager.ticket_token)) if rager.ticket_token else None
-    mapping = TicketToken.of(known) if known else None
-    path = pointed(mapping) if mapping else None
-    return None if path == rager.path else path
+def _mint(rager: Rager, mapped: Mapping[str, str | None], bearing: Mapping[str, Sequence[str]], now: datetime) -> Mint:
+    token = rager.ticket_token or None
+    points_to = mapped[token] if token else None
+    others = {points_to, *(bearing.get(token, ()) if token else ())} - {None, rager.path}
+    return Mint(
+        rager.event_id,
+        rager.id,
+        token=token,
+        fresh=secrets.token_hex(TOKEN_BYTES),
+        misled=None if points_to == rager.path else points_to,
+        sharers=tuple(sorted(filter(None, others))),
+        now=now,
+    )
+
+
+async def _mapped(database: Database, tokens: Collection[str]) -> Mapping[str, str | None]:
+    """The path of the batch that each token's mapping points to, if there is one."""
+    found = await database.get_all(paths.ticket_token(token) for token in tokens)
+    mappings = {token: TicketToken.of(found[paths.ticket_token(token)]) for token in tokens}
+    return {token: pointed(mapping) if mapping else None for token, mapping in mappings.items()}
+
+
+async def _bearing(database: Database, token: str) -> Sequence[str]:
+    return [rager.path for rager in await bearers(database, token, limit=_SHARERS)]

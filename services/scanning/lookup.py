@@ -48,10 +48,15 @@ async def unmapped(database: Database, token: str) -> Ticket | None:
     """A token without a mapping that leads to it: an older ticket, or one whose transfer was claimed, which deletes the
     mapping.
     """
-    found = await database.query(Query("ragers", where=[(_TOKEN, "==", token)], group=True, limit=2))
-    ragers = [rager for document in found if (rager := Rager.of(document)) and rager.path.startswith("events/")]
+    ragers = await bearers(database, token, limit=2)
     rager = next((rager for rager in ragers if rager.counts), ragers[0] if ragers else None)
     return named(rager.event_id, rager.id, rager.user_id) if rager else None
+
+
+async def bearers(database: Database, token: str, *, limit: int) -> Sequence[Rager]:
+    """Ragers of any event that have this token, refunded and transferred ones too."""
+    found = await database.query(Query("ragers", where=[(_TOKEN, "==", token)], group=True, limit=limit))
+    return [rager for document in found if (rager := Rager.of(document)) and rager.path.startswith("events/")]
 
 
 async def by_user(database: Database, event_id: str, user_id: str) -> Ticket | None:

@@ -11,12 +11,15 @@ from shared.operations import Decision, Documents, Merge, Put, Write
 
 @dataclass(frozen=True, slots=True)
 class Minted:
-    """What was done. ``disputed``: the token is another batch's as well, which a person must look at."""
+    """What was done. A person must look at two kinds, of which nothing is changed: ``disputed``, the token is another
+    batch's as well; ``unusable``, no code can lead to the token.
+    """
 
     token_added: bool = False
     mapping_created: bool = False
     mapping_repaired: bool = False
     disputed: bool = False
+    unusable: bool = False
 
     @property
     def changed(self) -> bool:
@@ -24,12 +27,14 @@ class Minted:
 
 
 NOTHING = Minted()
+UNUSABLE = Minted(unusable=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Mint:
-    """``token`` is the batch's own as it was looked up, ``fresh`` the one it gets if it has none, and ``claimant`` the
-    path of the batch that the token's mapping pointed to, if that was another one.
+    """``token`` is the batch's own as it was looked up, ``fresh`` the one it gets if it has none. ``misled`` is the
+    path of the batch that the token's mapping pointed to, if that was another one; ``sharers`` are the paths of other
+    batches that may have the same token.
 
     Batches that were refunded or transferred away keep out of it: a claimed transfer deletes a mapping for good.
     """
@@ -38,7 +43,8 @@ class Mint:
     rager_id: str
     token: str | None
     fresh: str
-    claimant: str | None
+    misled: str | None
+    sharers: tuple[str, ...]
     now: datetime
 
     @property
@@ -50,8 +56,7 @@ class Mint:
         return paths.rager(self.event_id, self.rager_id)
 
     def reads(self) -> Sequence[str]:
-        claimant = (self.claimant,) if self.claimant else ()
-        return (self.path, paths.ticket_token(self.token or self.fresh), *claimant)
+        return (self.path, paths.ticket_token(self.token or self.fresh), *self.sharers)
 
     def decide(self, docs: Documents) -> Decision[Minted]:
         rager = Rager.of(docs[self.path])
@@ -61,26 +66,28 @@ class Mint:
         if token != (self.token or self.fresh):  # given one in between
             return Decision(NOTHING)
         mapping = TicketToken.of(docs[paths.ticket_token(token)])
-        if mapping is None or pointed(mapping) is None:
-            return self._mended(rager, token, None, docs)
-        if mapping.created_at == self.now:  # this operation wrote it, and its reply was lost
-            return Decision(Minted(self.token is None, self.claimant is None, self.claimant is not None))
-        return self._mended(rager, token, mapping, docs)
-
-    def _mended(self, rager: Rager, token: str, mapping: TicketToken | None, docs: Documents) -> Decision[Minted]:
         points_to = pointed(mapping) if mapping else None
-        right = TicketToken(paths.ticket_token(token), self.event_id, rager.id, self.now, rager.user_id)
         if mapping is not None and points_to == self.path:
-            return _hinted(mapping, rager)
-        if points_to is not None:
-            if points_to != self.claimant:  # repaired in between
-                return Decision(NOTHING)
-            other = Rager.of(docs[points_to])
-            if other is not None and other.ticket_token == token and other.counts:
-                return Decision(Minted(disputed=True))
+            return self._told() if mapping.created_at == self.now else _hinted(mapping, rager)
+        if any(_bears(Rager.of(docs[path]), token) for path in self.sharers):
+            return Decision(Minted(disputed=True))
+        if points_to not in {None, self.misled}:  # repaired in between
+            return Decision(NOTHING)
+        return self._mapped(rager, token, repaired=points_to is not None)
+
+    def _told(self) -> Decision[Minted]:
+        """This operation wrote the mapping, and its reply was lost."""
+        return Decision(Minted(self.token is None, self.misled is None, self.misled is not None))
+
+    def _mapped(self, rager: Rager, token: str, *, repaired: bool) -> Decision[Minted]:
+        right = TicketToken(paths.ticket_token(token), self.event_id, rager.id, self.now, rager.user_id)
         given = () if rager.ticket_token else (rager.changed(self.now, ticket_token=token),)
-        done = Minted(bool(given), mapping_created=mapping is None, mapping_repaired=mapping is not None)
+        done = Minted(bool(given), mapping_created=not repaired, mapping_repaired=repaired)
         return Decision(done, (*given, Put(right.path, right.fields())))
+
+
+def _bears(other: Rager | None, token: str) -> bool:
+    return other is not None and other.ticket_token == token and other.counts
 
 
 def _hinted(mapping: TicketToken, rager: Rager) -> Decision[Minted]:

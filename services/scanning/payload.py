@@ -28,6 +28,14 @@ def token_of(payload: str) -> str:
     return text.lower() if _OURS.fullmatch(text) else text
 
 
+def can_be_shown(token: str) -> bool:
+    """Whether a code that holds the token is understood as that token."""
+    try:
+        return token_of(token) == token
+    except ValueError:
+        return False
+
+
 def _parameter(url: str) -> str:
     given = {name.lower(): values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
     return given.get(PARAMETER, "").strip()

@@ -2,12 +2,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from deploy.local.firestore.server import EmbeddedFirestore
 from services.scanning.app import create_app
 from services.scanning.settings import ScanningSettings
 from shared.firestore.client import Database
+from shared.firestore.committer import Committer
+from shared.firestore.metrics import CommitterMetrics
 from tests.support.interrupted import Interrupted
 from tests.support.services import PROXY_KEY, Service, serving
 from tests.support.tickets import Tickets
@@ -44,3 +47,10 @@ async def interrupted(firestore: EmbeddedFirestore) -> AsyncIterator[Interrupted
     database = Interrupted.connect("demo-test")
     yield database
     await database.close()
+
+
+@pytest.fixture
+async def committer(database: Database) -> AsyncIterator[Committer]:
+    committer = Committer(database, CommitterMetrics(CollectorRegistry()))
+    yield committer
+    await committer.close()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scanning.admission import Admission, LookAgain
+from services.scanning.admission import Admission, LookAgain, Outcome
 from services.scanning.asking import Ask, Method, Ticket
 from services.scanning.verdict import Answer
 from shared.documents import Rager, Summary
@@ -29,7 +29,7 @@ class Memory:
         summary = Summary("eventUsers/e/users/anna", sum(quantities))
         self.documents[summary.path] = Document(summary.path, summary.fields())
 
-    def run(self, operation: Admission) -> Answer | LookAgain:
+    def run(self, operation: Admission) -> Outcome:
         reads = operation.reads()
         batch = Batch({path: self.documents.get(path, Document(path, None)) for path in reads})
         decision = operation.decide(batch.view(reads))

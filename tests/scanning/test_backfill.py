@@ -1,7 +1,7 @@
 import asyncio
 from typing import Any
 
-from prometheus_client import CollectorRegistry
+import pytest
 
 from deploy.local.firestore.faults import Fault
 from deploy.local.firestore.server import EmbeddedFirestore
@@ -10,7 +10,6 @@ from shared.documents import Rager, TicketToken
 from shared.firestore import paths
 from shared.firestore.client import Database
 from shared.firestore.committer import Committer
-from shared.firestore.metrics import CommitterMetrics
 from shared.operations import Merge
 from tests.support.services import Reply, Service
 from tests.support.tickets import SOLD, Tickets, put, store
@@ -84,6 +83,56 @@ async def test_a_token_of_two_batches_is_reported_and_left_alone(
     assert kept.rager_id == "r1"
 
 
+@pytest.mark.parametrize("dry", [True, False])
+async def test_a_token_of_two_batches_is_reported_in_the_first_run(
+    tickets: Tickets, database: Database, committer: Committer, *, dry: bool
+) -> None:
+    for rager_id in ("r1", "r2", "r3"):
+        await bare(database, rager_id, ticket_token="same" if rager_id != "r2" else "own")
+    for _ in range(2):
+        done = await backfill.backfill(database, committer, "e1", dry_run=dry, page_size=1)
+        assert (done.disputed, [s.rager_id for s in done.samples if s.minted.disputed]) == (2, ["r1", "r3"])
+    assert await mapping(database, "same") is None
+    assert (await mapping(database, "own") is None) == dry
+
+
+async def test_a_token_of_another_events_batch_is_disputed_too(door: Service, database: Database) -> None:
+    await bare(database, "r1", ticket_token="same")
+    await store(database, put(Rager(paths.rager("e2", "r2"), ticket_token="same")))
+    assert (await run(door)).body["disputed"] == 1
+
+
+async def test_a_token_that_a_refunded_batch_had_too_is_not_disputed(
+    door: Service, tickets: Tickets, database: Database
+) -> None:
+    await bare(database, "r1", ticket_token="same", refunded_at=SOLD)
+    await bare(database, "r2", ticket_token="same")
+    reply = await run(door)
+    assert (reply.body["disputed"], reply.body["mappingsCreated"]) == (0, 1)
+    created = await mapping(database, "same")
+    assert created is not None
+    assert created.rager_id == "r2"
+
+
+async def test_an_empty_token_is_none(door: Service, tickets: Tickets, database: Database) -> None:
+    await bare(database, "r1", ticket_token="")
+    reply = await run(door)
+    assert (reply.body["updated"], reply.body["mappingsCreated"], reply.body["unusable"]) == (1, 1, 0)
+    assert (await door.post("/scan-ticket", {"token": (await tickets.rager("r1")).ticket_token})).status == 200
+
+
+@pytest.mark.parametrize("token", ["a/b", "..", " padded ", "rtk:inner", "ABCDEF0123456789ABCDEF0123456789"])
+@pytest.mark.parametrize("dry", [True, False])
+async def test_a_token_that_no_code_can_lead_to_is_reported_and_kept(
+    door: Service, tickets: Tickets, database: Database, *, token: str, dry: bool
+) -> None:
+    await bare(database, "r1", ticket_token=token)
+    reply = await run(door, dryRun=dry)
+    assert (reply.body["unusable"], reply.body["updated"], reply.body["mappingsCreated"]) == (1, 0, 0)
+    assert [(sample["ragerId"], sample["unusable"]) for sample in reply.body["samples"]] == [("r1", True)]
+    assert (await tickets.rager("r1")).ticket_token == token
+
+
 async def test_refunded_and_transferred_batches_stay_without(
     door: Service, tickets: Tickets, database: Database
 ) -> None:
@@ -105,10 +154,9 @@ async def test_a_dry_run_tells_and_writes_nothing(
     assert "Commit" not in firestore.faults.calls - before
 
 
-async def test_a_backfill_goes_on_where_it_stopped(tickets: Tickets, database: Database) -> None:
+async def test_a_backfill_goes_on_where_it_stopped(tickets: Tickets, database: Database, committer: Committer) -> None:
     for n in range(10):
         await bare(database, f"r{n}")
-    committer = Committer(database, CommitterMetrics(CollectorRegistry()))
     options: dict[str, Any] = {"dry_run": False, "seconds": 0.0, "page_size": 4}
     runs = [await backfill.backfill(database, committer, "e1", **options)]
     while runs[-1].cursor:

@@ -81,13 +81,6 @@ async def test_a_real_run_repairs_what_the_dry_run_found_and_is_recorded(
     assert await door.metric("reconcile_drifted_users_total", repaired="yes") == 4
 
 
-@pytest.fixture
-async def committer(database: Database) -> AsyncIterator[Committer]:
-    committer = Committer(database, CommitterMetrics(CollectorRegistry()))
-    yield committer
-    await committer.close()
-
-
 async def test_users_spread_over_pages_are_summed_once(tickets: Tickets, committer: Committer) -> None:
     for n in range(20):
         await tickets.sell(f"u{n % 6}", 1, f"r{n:02}")
