@@ -31,6 +31,7 @@ PURE_MODULES = {
     "services/checkout/notifications.py",
     "services/checkout/pricing.py",
     "services/checkout/promos.py",
+    "services/checkout/schedule.py",
     "services/checkout/tally.py",
     "services/checkout/transfer_ends.py",
     "services/checkout/transfers.py",
