@@ -1,7 +1,10 @@
-"""Everything at once: scans, transfers, refunds, undos and a running reconcile, on a Firestore that fails."""
+"""Everything at once: scans and uploads of them, transfers, refunds, undos, a running reconcile and a backfill, on a
+Firestore that fails.
+"""
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from deploy.local.firestore.faults import Fault
 from deploy.local.firestore.server import EmbeddedFirestore
 from deploy.local.mailbox import Mailbox
+from shared.documents import TicketToken
 from shared.firestore.client import Database
 from tests.support.hands import Hands
 from tests.support.services import Reply, Service
@@ -20,6 +24,16 @@ BATCHES = 40
 EVENT = "gala"
 STEPS = 240
 
+ITEM_STATUSES = {
+    "admitted",
+    "already_used",
+    "transferred",
+    "refunded",
+    "inactive",
+    "ticket_not_found",
+    "scan_id_reused",
+}
+
 Step = Callable[[int], Awaitable[Reply]]
 
 
@@ -30,6 +44,7 @@ class Night:
         self.door, self.shop, self.hands, self.draw = door, shop, hands, draw
         self.payments: list[str] = []
         self.batches: list[tuple[str, str, str]] = []
+        self.items: Counter[str] = Counter()
 
     async def sell(self) -> None:
         for n in range(BATCHES):
@@ -39,13 +54,41 @@ class Night:
         ragers = await self.hands.tickets.ragers()
         self.batches = [(r.user_id or "", r.id, r.ticket_token or "") for r in ragers]
 
+    async def lose_codes(self) -> None:
+        """Leaves the backfill something to do."""
+        for n, (_, rager_id, token) in enumerate(self.batches):
+            if n % 4 == 0:
+                await self.hands.tickets.forget_mapping(token)
+            if n % 8 == 0:
+                await self.hands.tickets.change(rager_id, ticket_token=None)
+
     async def by_token(self, n: int) -> Reply:
         *_, token = self.draw.choice(self.batches)
-        return await self.scan({"token": token, "scanId": f"s{n // 2}-{token[:4]}"})
+        asked: dict[str, object] = {"token": token, "scanId": f"s{n // 2}-{token[:4]}"}
+        return await (self.scan(asked) if n % 4 < 2 else self.door.post("/scan-ticket", asked))
 
     async def by_user(self, n: int) -> Reply:
         user_id, *_ = self.draw.choice(self.batches)
         return await self.scan({"userId": user_id, "scanId": f"u{n}", "count": self.draw.choice((1, 1, 2))})
+
+    async def by_rager(self, n: int) -> Reply:
+        _, rager_id, _ = self.draw.choice(self.batches)
+        return await self.scan({"ragerId": rager_id, "scanId": f"r{n // 2}-{rager_id}"})
+
+    async def by_upload(self, n: int) -> Reply:
+        """A few offline scans of the last hours; every second upload repeats the one before."""
+        ways = random.Random(n // 2)
+        scans = [
+            {"scanId": f"o{n // 2}-{place}", "at": f"2026-03-01T{ways.randrange(24):02}:00:00Z", **self.way(ways)}
+            for place in range(ways.randrange(1, 12))
+        ]
+        reply = await self.door.post("/scan-ticket/batch", {"eventId": EVENT, "scans": scans})
+        self.items.update(result["status"] for result in reply.body.get("results", ()))
+        return reply
+
+    def way(self, draw: random.Random) -> dict[str, object]:
+        user_id, rager_id, token = draw.choice(self.batches)
+        return draw.choice([{"token": token}, {"ragerId": rager_id}, {"userId": user_id, "count": 2}])
 
     async def scan(self, asked: dict[str, object]) -> Reply:
         return await self.door.post("/scan-ticket", {"eventId": EVENT, **asked})
@@ -70,16 +113,37 @@ class Night:
     async def reconcile(self, n: int) -> Reply:
         return await self.door.post("/reconcile-event-users", {"eventId": EVENT, "dryRun": n % 2 == 0})
 
+    async def backfill(self, n: int) -> Reply:
+        return await self.door.post("/backfill-ticket-tokens", {"eventId": EVENT, "dryRun": n % 2 == 0})
+
     def steps(self) -> list[Step]:
         weights = {
             self.by_token: 10,
             self.by_user: 6,
+            self.by_rager: 4,
+            self.by_upload: 4,
             self.undo: 2,
             self.transfer: 4,
             self.refund: 2,
             self.reconcile: 1,
+            self.backfill: 1,
         }
         return self.draw.choices(list(weights), list(weights.values()), k=STEPS)
+
+
+async def check_codes(night: Night, database: Database) -> None:
+    """After a last backfill every code leads to its batch, and that of a claimed transfer nowhere."""
+    await night.backfill(1)
+    again = (await night.backfill(1)).body
+    names = ("updated", "mappingsCreated", "mappingsRepaired", "disputed", "unusable")
+    assert [again[name] for name in names] == [0] * 5
+    for rager in await night.hands.tickets.ragers():
+        mapping = TicketToken.of(await database.get(f"ticketTokens/{rager.ticket_token or 'none'}"))
+        if rager.counts:
+            assert mapping is not None
+            assert (mapping.event_id, mapping.rager_id) == (EVENT, rager.id)
+        elif rager.transferred:
+            assert mapping is None, "a claimed transfer takes the mapping away for good"
 
 
 @pytest.mark.parametrize("seed", [20260301, 7])
@@ -91,8 +155,10 @@ async def test_the_invariants_hold_whatever_happens_at_once(
     await event_on_sale(database, EVENT, 200, dateTime="2030-05-01T19:00:00Z")
     night = Night(door, shop, hands, random.Random(seed))
     await night.sell()
+    await night.lose_codes()
     firestore.faults.seed(seed)
     firestore.faults.set("Commit", Fault(aborted=0.1, lost_reply=0.05))
+    firestore.faults.set("BatchGetDocuments", Fault(aborted=0.05, unavailable=0.02, lost_reply=0.02))
     free = asyncio.Semaphore(30)
 
     async def take(n: int, step: Step) -> Reply:
@@ -102,11 +168,14 @@ async def test_the_invariants_hold_whatever_happens_at_once(
     replies = await asyncio.gather(*(take(n, step) for n, step in enumerate(night.steps())))
     firestore.faults.clear()
     told = sorted({(reply.status, reply.code or "") for reply in replies})
-    print("answers", told)
+    print("answers", told, "items of uploads", dict(night.items))
     assert {status for status, _ in told} <= {200, 404, 409}
     admitted = await Tickets(database, EVENT).check()
     await check_invariants(database, EVENT)
     assert admitted > 0
+    assert set(night.items) <= ITEM_STATUSES
+    assert night.items["admitted"] > 0
+    await check_codes(night, database)
     clean = await door.post("/reconcile-event-users", {"eventId": EVENT, "dryRun": True})
     drift = await door.post("/inventory-drift", {"eventId": EVENT})
     assert (clean.body["updatedUsers"], drift.body["drift"]) == (0, 0)

@@ -3,7 +3,7 @@
 import ast
 import base64
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,27 @@ async def test_a_cursor_tells_what_has_changed_since(door: Service, tickets: Tic
     assert set(changed) < set(everything)
     await door.post("/scan-ticket/undo", {"eventId": "e1", "scanId": "s1"})
     assert [entry["remaining"] for entry in (await read(door, later))[0].values()] == [2]
+
+
+async def test_a_change_that_was_under_way_while_the_manifest_was_read_is_told_by_the_next_cursor(
+    tickets: Tickets,
+) -> None:
+    [whole] = await all_pages(tickets.database, None)
+    before = datetime.now(UTC) - timedelta(seconds=30)  # its time was taken, but its commit came after the reading
+    await store(tickets.database, put(Rager(paths.rager("e1", "r1"), ticket_token="t1", updated_at=before)))
+    [changes] = await all_pages(tickets.database, str(whole.cursor))
+    assert len(changes.entries) == 1
+
+
+async def test_a_pass_of_several_pages_goes_on_from_when_it_began(tickets: Tickets) -> None:
+    for n in range(5):
+        await tickets.sell(None, 1, f"r{n}")
+    began = datetime.now(UTC) - timedelta(hours=2)
+    first = await manifest.page(tickets.database, "e1", None, began, size=4)
+    await tickets.change("r0", used_count=1, updated_at=began + timedelta(minutes=5))
+    last = await manifest.page(tickets.database, "e1", str(first.cursor), datetime.now(UTC), size=4)
+    [changes] = await all_pages(tickets.database, str(last.cursor))
+    assert [entry.status for entry in changes.entries] == ["already_used"]
 
 
 async def test_changes_come_in_pages_too(tickets: Tickets) -> None:
