@@ -1,6 +1,12 @@
 """The server's time, in microseconds since 1970 UTC."""
 
 import time
+from typing import Final
+
+from deploy.local.firestore.errors import FailedPrecondition
+
+KEPT_MICROS: Final = 65 * 60 * 1_000_000
+"""How far back reads can go: an hour as promised, and a little for the client that computed the hour."""
 
 
 class Clock:
@@ -29,6 +35,11 @@ class Clock:
         if not self.in_flight:
             self._durable = self._last = max(_now(), self._last)
         return self._durable
+
+    def check_kept(self, read_time: int) -> None:
+        """Raises FailedPrecondition for a time so long ago that its state may have been forgotten."""
+        if read_time < self.read_time() - KEPT_MICROS:
+            raise FailedPrecondition("The requested snapshot version is too old: an hour is kept.")
 
 
 def _now() -> int:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from deploy.local.firestore.clock import Clock
+from deploy.local.firestore.clock import KEPT_MICROS, Clock
 from deploy.local.firestore.documents import Document
 from deploy.local.firestore.entries import IndexEntry, bounded_index_entries
 from deploy.local.firestore.limits import validate_document
@@ -19,8 +19,6 @@ from deploy.local.firestore.values import Value
 from deploy.local.firestore.wire import pack_fields
 from deploy.local.firestore.writes import Write, decide
 
-KEPT_MICROS: Final = 65 * 60 * 1_000_000
-"""How far back reads can go: an hour as promised, and a little for the client that computed the hour."""
 _PRUNED_AT_LEAST: Final = 64
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from deploy.local.firestore.clock import Clock
-from deploy.local.firestore.commits import KEPT_MICROS, Commits, Committed
+from deploy.local.firestore.commits import Commits, Committed
 from deploy.local.firestore.documents import resource_name
-from deploy.local.firestore.errors import Aborted, FailedPrecondition, FirestoreError, InvalidArgument
+from deploy.local.firestore.errors import Aborted, FirestoreError, InvalidArgument
 from deploy.local.firestore.locks import EXCLUSIVE, SHARED, WRITES_BELOW, Locks, Mode, Owner
 from deploy.local.firestore.query import Scope
 from deploy.local.firestore.readers import Moment, Readers
@@ -42,7 +42,7 @@ class Engine:
         self.locks = Locks(patience.lock)
         self.transactions = Transactions(self.locks, patience)
         self._commits = Commits(tables, self.clock, self._announce)
-        self.readers = Readers(self._storage)
+        self.readers = Readers(self._storage, self.clock, patience.reader)
 
     async def stop(self) -> None:
         self.transactions.stop()
@@ -58,8 +58,7 @@ class Engine:
         if read_time is not None:
             if read_time > now:
                 raise InvalidArgument("read_time lies in the future.")
-            if read_time < now - KEPT_MICROS:
-                raise FailedPrecondition("The requested snapshot version is too old: an hour is kept.")
+            self.clock.check_kept(read_time)
             return Moment(read_time, read_time)
         return Moment(now if self.clock.in_flight else None, now)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 SCHEMA_VERSION: Final = 1
+_LOG_BYTES: Final = 64 * 1024 * 1024
 _SCHEMA: Final = """
 CREATE TABLE collections (
     collection INTEGER PRIMARY KEY,
@@ -96,6 +97,7 @@ class Storage:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'OFF' if self._temporary else 'FULL'}")
         connection.execute("PRAGMA cache_size = -32000")  # 32 MB
+        connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")  # a log that grew larger shrinks again
         return connection
 
     def _create_schema(self) -> None:

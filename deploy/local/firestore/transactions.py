@@ -17,11 +17,15 @@ _REMEMBERED: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds: how long one wait for a lock may last, how long a transaction may be idle, and alive. As production."""
+    """Seconds: how long one wait for a lock may last, how long a transaction may be idle, and alive, as in production.
+
+    ``reader`` is how long the file is kept as it was for a client that does not take the rest of its answer.
+    """
 
     lock: float = 20.0
     idle: float = 60.0
     total: float = 270.0
+    reader: float = 5.0
 
 
 @dataclass(slots=True, eq=False)
