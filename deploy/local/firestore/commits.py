@@ -165,4 +165,4 @@ class Commits:
 
 
 def _entries(document: Document | None) -> set[IndexEntry]:
-    return set(bounded_index_entries(document.fields)) if document else set()
+    return set(bounded_index_entries(document.path, document.fields)) if document else set()

@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 import grpc
 import grpc.aio
 
-from deploy.local.firestore.errors import FirestoreError
+from deploy.local.firestore.errors import FirestoreError, InvalidArgument
 from deploy.local.firestore.faults import Faults, Injected
 from deploy.local.firestore.wire import Message
 
@@ -23,6 +23,8 @@ Lose: TypeAlias = Callable[[bytes], None]
 
 _SENTENCE_BYTES: Final = 2500
 _SUCCESS: Final = (None, grpc.StatusCode.OK)  # None: nobody has set it
+MAX_REQUEST: Final = 10 * 1024 * 1024
+"""Bytes; https://firebase.google.com/docs/firestore/quotas."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -30,6 +32,7 @@ def unary(method: str, request: Message, call: Unary, faults: Faults, lose: Lose
     async def handle(message: Message, context: Context) -> Message:
         try:
             await _meet_faults(faults, method, message, lose)
+            _check_size(message)
             reply = await call(message)
             _watch(context, reply, lose)
             faults.after(method)
@@ -44,6 +47,7 @@ def stream(method: str, request: Message, call: Stream, faults: Faults, lose: Lo
     async def handle(message: Message, context: Context) -> AsyncIterator[Message]:
         try:
             await _meet_faults(faults, method, message, lose)
+            _check_size(message)
             async with aclosing(call(message)) as replies:
                 async for reply in replies:
                     _watch(context, reply, lose)
@@ -59,7 +63,7 @@ def duplex(method: str, request: Message, call: Duplex, faults: Faults) -> Handl
     async def handle(messages: AsyncIterator[Message], context: Context) -> AsyncIterator[Message]:
         try:
             await faults.before(method)
-            async with aclosing(call(messages)) as replies:
+            async with aclosing(call(_each_checked(messages))) as replies:
                 async for reply in replies:
                     yield reply
         except Exception as failure:  # noqa: BLE001  every failure has a status
@@ -77,6 +81,17 @@ class Unimplemented(grpc.GenericRpcHandler):
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, sentence)
 
         return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+def _check_size(message: Message) -> None:
+    if message.ByteSize() > MAX_REQUEST:
+        raise InvalidArgument(f"Request payload size exceeds the limit: {MAX_REQUEST} bytes. Split it.")
+
+
+async def _each_checked(messages: AsyncIterator[Message]) -> AsyncIterator[Message]:
+    async for message in messages:
+        _check_size(message)
+        yield message
 
 
 async def _meet_faults(faults: Faults, method: str, message: Message, lose: Lose) -> None:

@@ -36,8 +36,6 @@ CommitReply: Final = firestore.CommitResponse.pb()
 QueryReply: Final = firestore.RunQueryResponse.pb()
 AggregationReply: Final = firestore.RunAggregationQueryResponse.pb()
 
-MAX_REQUEST: Final = 10 * 1024 * 1024
-"""Bytes; https://firebase.google.com/docs/firestore/quotas."""
 MAX_BATCH: Final = 500
 _ID_BYTES: Final = 15  # 20 characters, as production's own ids
 
@@ -125,7 +123,6 @@ class Servicer:
         return Empty()
 
     async def commit(self, request: Message) -> Message:
-        _check_size(request)
         database = parse_database(request.database)
         writes = decode_writes(request.writes, database)
         committed = await self._engine.commit(database, writes, request.transaction)
@@ -136,7 +133,6 @@ class Servicer:
         return reply
 
     async def batch_write(self, request: Message) -> Message:
-        _check_size(request)
         database = parse_database(request.database)
         if len(request.writes) > MAX_BATCH:
             raise InvalidArgument(f"A batch holds at most {MAX_BATCH} writes.")
@@ -156,11 +152,6 @@ class Servicer:
 
 def _selected(request: Message) -> tuple[FieldPath, ...] | None:
     return decode_mask(request.mask) if request.HasField("mask") else None
-
-
-def _check_size(request: Message) -> None:
-    if request.ByteSize() > MAX_REQUEST:
-        raise InvalidArgument(f"Request payload size exceeds the limit: {MAX_REQUEST} bytes. Split it.")
 
 
 def _check_distinct(paths: list[str]) -> None:

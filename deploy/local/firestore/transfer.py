@@ -91,4 +91,4 @@ def _decode(message: Message) -> _Line:
     fields = decode_fields(message.fields)
     validate_document(message.name, fields)
     document = Document(database, path, pack_fields(fields), created.micros, updated.micros)
-    return _Line(document, set(bounded_index_entries(fields)))
+    return _Line(document, set(bounded_index_entries(path, fields)))

@@ -39,7 +39,11 @@ class Transform:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """``fields`` None deletes; ``mask`` None replaces the document, otherwise only the fields it names change."""
+    """``fields`` None deletes; ``mask`` None replaces the document, otherwise only the fields it names change.
+
+    A mask may name a field and one inside it, which adds nothing: ``a`` covers ``a.b``. The client libraries refuse to
+    send such masks, and what production makes of them is documented nowhere.
+    """
 
     database: str
     path: str

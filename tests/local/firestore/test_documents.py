@@ -209,6 +209,26 @@ async def test_a_document_that_production_refuses_is_refused(
     assert not (await client.document("c/a").get()).exists
 
 
+METHODS = [
+    *("GetDocument", "BatchGetDocuments", "ListDocuments", "ListCollectionIds"),
+    *("CreateDocument", "UpdateDocument", "DeleteDocument", "Commit", "BatchWrite", "BeginTransaction", "Rollback"),
+    *("RunQuery", "RunAggregationQuery", "PartitionQuery", "Listen"),
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_request_of_more_than_ten_mebibytes_is_refused_whatever_it_asks(
+    firestore: EmbeddedFirestore, method: str
+) -> None:
+    """The request is one field that no message knows, 10 MiB long."""
+    request = b"\xc2\x3e\x80\x80\x80\x05" + bytes(10 * 1024 * 1024)
+    async with grpc.aio.insecure_channel(firestore.host) as channel:
+        call: Any = channel.stream_stream(f"/google.firestore.v1.Firestore/{method}")
+        with pytest.raises(grpc.aio.AioRpcError, match="payload size exceeds") as refused:
+            [_ async for _ in call(iter([request]))]
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_what_the_server_does_not_know_is_refused_by_name(firestore: EmbeddedFirestore) -> None:
     async with grpc.aio.insecure_channel(firestore.host) as channel:
         call: Any = channel.unary_unary("/google.firestore.v1.Firestore/ExecutePipeline")

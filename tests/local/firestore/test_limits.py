@@ -62,4 +62,28 @@ def test_a_path_that_no_document_can_have_is_refused(path: str) -> None:
 
 def test_a_document_has_at_most_forty_thousand_index_entries() -> None:
     with pytest.raises(InvalidArgument, match="too many index entries"):
-        bounded_index_entries({"a": list(range(MAX_ENTRIES))})
+        bounded_index_entries("c/d", {"a": list(range(MAX_ENTRIES))})
+
+
+LONG = "x" * 1400
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/".join([LONG] * 4), {"a" * 1400: 1}),
+        ("/".join([LONG] * 4), {"a": [1, "x" * 1500]}),
+        ("c/d", {"a" * 1400: {"b" * 1400: {"c" * 1400: {"d" * 1400: {"e" * 1400: {"f" * 1400: 1}}}}}}),
+    ],
+)
+def test_an_index_entry_has_at_most_seven_and_a_half_kibibytes(path: str, fields: Fields) -> None:
+    with pytest.raises(InvalidArgument, match="index entry too large"):
+        bounded_index_entries(path, fields)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [("/".join([LONG] * 2), {"a" * 1400: "x" * 100_000}), ("/".join([LONG] * 4), {}), ("c/d", {"a" * 1400: LONG})],
+)
+def test_long_names_and_values_that_fit_together_are_indexed(path: str, fields: Fields) -> None:
+    bounded_index_entries(path, fields)

@@ -49,6 +49,12 @@ def test_a_nested_field_replaces_what_is_no_map() -> None:
     assert written({"a": {"x": 1}}, stored({"a": 1}), mask=(("a", "x"),)) == {"a": {"x": 1}}
 
 
+@pytest.mark.parametrize("mask", [(("a",), ("a", "b")), (("a", "b"), ("a",)), (("a",),)])
+@pytest.mark.parametrize("fields", [{}, {"a": 1}, {"a": {"b": 2}}, {"a": {"c": 2}}])
+def test_a_mask_that_names_a_field_and_one_inside_it_means_the_outer_one(mask: Any, fields: Fields) -> None:
+    assert written(fields, stored({"a": {"b": 1, "d": 1}}), mask=mask) == fields
+
+
 def test_an_empty_mask_creates_an_empty_document() -> None:
     assert written({"a": 1}, None, mask=()) == {}
 
