@@ -3,12 +3,13 @@
 import asyncio
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from deploy.local.firestore.clock import KEPT_MICROS
+from deploy.local.firestore.clock import KEPT_MICROS, Clock
 from deploy.local.firestore.commits import Committed
 from deploy.local.firestore.engine import Engine
 from deploy.local.firestore.errors import FailedPrecondition, NotFound
@@ -92,6 +93,44 @@ async def test_a_torn_end_of_the_log_costs_only_what_was_torn(tmp_path: Path, to
     assert left == [f"{number:02}" for number in range(len(left))]
     assert left == [path[2:] for path in await scanned(again, Scope("", "d"))]
     await again.stop()
+
+
+def test_commits_wait_for_the_disk_unless_everything_is_to_be_forgotten(tmp_path: Path) -> None:
+    full, off = 2, 0
+    for directory, expected in ((tmp_path, full), (None, off)):
+        storage = Storage(directory)
+        assert storage.writer.execute("PRAGMA synchronous").fetchone() == (expected,)
+        assert storage.writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        storage.close()
+
+
+def test_commit_times_rise_strictly_also_where_the_clock_stands_still_or_was_set_back() -> None:
+    long_from_now = time.time_ns() // 1000 + 10**12
+    clock = Clock(last_commit=long_from_now)
+    assert [clock.tick() for _ in range(3)] == [long_from_now + 1, long_from_now + 2, long_from_now + 3]
+    assert clock.read_time() == long_from_now + 3
+    assert clock.tick() > long_from_now + 3
+
+
+async def test_a_commit_that_is_on_disk_but_not_yet_acknowledged_is_not_seen_before_its_time(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    committing = asyncio.create_task(engine.commit(DATABASE, [put("c/a")]))
+    while not engine.clock.in_flight:
+        await asyncio.sleep(0)
+    wait_for_the_disk(engine)
+    moment = engine.moment()
+    assert await scanned(engine, Scope("", "c")) == []  # the loop has not yet heard of the commit
+    assert moment.read_time < (await committing).time
+    assert await scanned(engine, Scope("", "c")) == ["c/a"]
+    await engine.stop()
+
+
+def wait_for_the_disk(engine: Engine) -> None:
+    """Until another connection sees a document; nothing else happens on the loop meanwhile."""
+    reader = engine._storage.connect_reader()
+    while not reader.execute("SELECT 1 FROM documents").fetchone():
+        time.sleep(0.001)
+    reader.close()
 
 
 async def test_a_second_server_on_the_same_directory_is_refused_with_a_sentence(tmp_path: Path) -> None:

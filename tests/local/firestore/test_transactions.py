@@ -145,6 +145,18 @@ async def test_a_collection_group_query_in_a_transaction_covers_every_such_colle
     await adding
 
 
+async def test_a_query_of_everything_in_a_transaction_covers_every_collection(client: AsyncClient) -> None:
+    transaction = await begun(client)
+    everything: Any = {"from_": [{"all_descendants": True}]}
+    request = firestore.RunQueryRequest(
+        parent=f"{DATABASE}/documents", structured_query=everything, transaction=transaction.id
+    )
+    assert [reply.document.name async for reply in await client._firestore_api.run_query(request)] == [""]
+    adding = await blocked(client.document("anything/at/all/x").set({}))
+    await transaction._rollback()
+    await adding
+
+
 async def test_a_read_only_transaction_sees_one_moment_and_blocks_nobody(client: AsyncClient) -> None:
     reference, query = client.document("c/a"), client.collection("c").limit(5)
     await reference.set({"n": 1})
@@ -297,6 +309,12 @@ async def test_random_transfers_keep_their_sum(client: AsyncClient) -> None:
     await asyncio.gather(*(worker() for _ in range(8)))
     balances = [(await account.get()).get("balance") for account in accounts]
     assert sum(balances) == 500
+
+
+def test_transactions_live_as_long_as_in_production() -> None:
+    """https://firebase.google.com/docs/firestore/quotas: 270 seconds, 60 of them idle."""
+    assert (Patience().total, Patience().idle) == (270.0, 60.0)
+    assert Patience().lock < Patience().idle
 
 
 @pytest.mark.parametrize("patience", [Patience(idle=0.15), Patience(total=0.15)])
