@@ -25,7 +25,6 @@ from shared.documents import (
     Purchase,
     Rager,
     Refund,
-    RefundTotal,
 )
 from shared.firestore import paths
 from shared.jobs import enqueue
@@ -114,7 +113,8 @@ class FulfilOrder:
         events = {item.event_id: docs[paths.event(item.event_id)] for item in self.order.items}
         promo = PromoCode.of(docs[self.order.promo.path]) if self.order.promo else None
         tally = Tally(events, Hold.of(docs[self._hold_path]), promo)
-        tally.resume(earlier.details if earlier else ())
+        if earlier is not None:
+            tally.resume(earlier.details, earlier.errors)
         for place, (item, tickets) in enumerate(zip(self.order.items, self.tickets, strict=True)):
             if not tally.had(item):
                 self._fulfil(place, item, tickets, tally)
@@ -176,7 +176,7 @@ class FulfilOrder:
         """One for each item that is not to be had and cost something, as far as it has not gone back already."""
         order, refunds = self.order, list[Refund]()
         owed, left = shares(order.items, order.amount), order.amount - order.refunded
-        for place, error in zip(tally.unpaid, tally.errors, strict=True):
+        for place, error in zip(tally.unpaid, tally.errors[-len(tally.unpaid) :], strict=True):
             amount = min(owed[place], left)
             left -= amount
             if amount:
@@ -187,7 +187,7 @@ class FulfilOrder:
 
     def _ledger(self, tally: Tally, refunds: Sequence[Refund], earlier: Fulfillment | None) -> Fulfillment:
         order = self.order
-        total: RefundTotal | None = None
+        total = earlier.refund if earlier else None
         for refund in refunds:
             total = total_after(total, refund, None)
         return Fulfillment(

@@ -17,8 +17,6 @@ from shared.operations import Decision, Documents, Merge, Put, Write
 EXPIRY: Final = "hold_expiry"
 OPEN: Final = "pending"
 """The state of a remembered order that nothing has come of yet."""
-ABANDONED: Final = "abandoned"
-"""The state of one that nobody asks about any more; it comes to life when its buyer does."""
 
 
 def hold_for(order: PendingOrder, expires_at: datetime, now: datetime) -> Hold:
@@ -64,9 +62,9 @@ class RememberOrder:
         known, held = PendingOrder.of(docs[self.order.path]), Hold.of(docs[paths.hold(self.order.id)])
         if known is not None and known.status == "canceled":
             raise IdempotencyConflict("This payment was cancelled. Please start again.")
-        if known is not None and known.status not in {OPEN, ABANDONED}:
+        if known is not None and known.status != OPEN:
             return Decision(None)
-        writes: list[Write] = [] if known and known.status == OPEN else [Put(self.order.path, self.order.fields())]
+        writes: list[Write] = [] if known else [Put(self.order.path, self.order.fields())]
         if self.hold is not None and (held is None or held.status != "held"):
             writes += self._taken(self.hold, docs)
         return Decision(None, writes)
@@ -114,8 +112,8 @@ class ReleaseHold:
         if order is not None and self.status and order.status == OPEN:
             yield Merge(order.path, PendingOrder.patch(status=self.status))
         hold = Hold.of(docs[self.hold.path])
-        if hold is None or hold.status != "held":
-            return
+        if hold is None or hold.status != "held" or hold.event_ids != self.hold.event_ids:
+            return  # also one that was taken after this was asked for: it has a time of its own
         yield Merge(hold.path, Hold.patch(status="released", released_at=self.now))
         yield from release(PromoCode.of(docs[hold.promo_path]) if hold.promo_path else None, hold)
         for item in hold.items:

@@ -137,9 +137,23 @@ class Payments:
                     raise InvalidPaymentIntent("This payment is not known.") from error
                 raise
 
+    async def cancel(self, payment_intent_id: str) -> Payment:
+        """Make sure that it is not paid any more, unless it has been."""
+        with _refusals():
+            try:
+                return Payment.of(await self._stripe.payment_intents.cancel_async(payment_intent_id))
+            except stripe.InvalidRequestError as error:
+                if error.code != "payment_intent_unexpected_state":
+                    raise
+        return await self.payment(payment_intent_id)
+
     async def refund(self, payment_intent_id: str, key: str, amount: int) -> StripeRefund:
         """Send money back, once for each key. Raises RefundRefused when Stripe will not."""
-        for known in await self.refunds(payment_intent_id):  # Stripe forgets idempotency keys after a day
+        try:
+            made = await self.refunds(payment_intent_id)  # Stripe forgets idempotency keys after a day
+        except PaymentRefused as refused:
+            raise RefundRefused("Stripe does not refund this.", message=refused.message) from refused
+        for known in made:
             if known.key == key:
                 return known
         params: RefundCreateParams = {

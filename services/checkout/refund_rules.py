@@ -1,5 +1,6 @@
 """Refunds as decisions: what may go back, what it takes with it, and what Stripe said of it. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,7 +12,7 @@ from shared.documents import AdminAlert, Event, Fulfillment, Rager, Refund, Refu
 from shared.errors import BadRequest, Conflict, NotFound
 from shared.firestore import paths
 from shared.jobs import enqueue
-from shared.operations import Decision, Document, Documents, Increment, Merge, Put, Write
+from shared.operations import Decision, Document, Documents, Merge, Put, Write
 
 EXECUTE: Final = "refund"
 NOTICE: Final = "refund_email"
@@ -69,41 +70,43 @@ def requested(refund: Refund, *, now: datetime, due: datetime) -> Iterator[Write
     yield enqueue(f"refund-{refund.payment_intent_id}-{refund.id}", EXECUTE, job_payload(refund), now=now, due=due)
 
 
-def revoked(rager: Rager, event: Document, *, key: str, restock: bool, now: datetime) -> Iterator[Write]:
-    """A batch whose money goes back: it admits nobody, counts for nobody, and is on its way to nobody.
-
-    Without restocking its tickets leave circulation, so the event has started with that many fewer.
-    """
+def revoked(rager: Rager, key: str, now: datetime) -> Iterator[Write]:
+    """A batch whose money goes back: it admits nobody, counts for nobody, and is on its way to nobody."""
     yield rager.changed(
         now, active=False, refunded_at=now, refund_key=key, pending_transfer_id=None, pending_transfer_to=None
     )
     if rager.pending_transfer_id:
         yield Merge(paths.ticket_transfer(rager.pending_transfer_id), TicketTransfer.patch(status="cancelled"))
     yield from _counted(rager, -1, now)
-    if not event.exists:
-        return
-    if restock:
-        yield stocked(event, rager.ticket_quantity)
-    elif _seeded(event) is not None:
-        yield Merge(event.path, Event.patch(seeded_quantity=Increment(-rager.ticket_quantity)))
 
 
-def reinstated(rager: Rager, event: Document, now: datetime) -> Iterator[Write]:
+def reinstated(rager: Rager, now: datetime) -> Iterator[Write]:
     """A batch that was taken for a refund which Stripe would not make: it is its holder's again."""
     yield rager.changed(now, active=rager.left > 0, refunded_at=None, refund_key=None)
     yield from _counted(rager, 1, now)
-    yield stocked(event, -rager.ticket_quantity)
+
+
+def _returned(batches: Sequence[Rager], docs: Documents, *, restock: bool, sign: int = 1) -> Iterator[Write]:
+    """What revoked tickets (or, with sign -1, reinstated ones) do to the inventory, one write an event.
+
+    Without restocking they leave circulation, so the event has started with that many fewer.
+    """
+    tickets = Counter[str]()
+    for rager in batches:
+        tickets[rager.event_id] += rager.ticket_quantity
+    for event_id, count in tickets.items():
+        event = docs[paths.event(event_id)]
+        known = Event.of(event)
+        if known is not None and restock:
+            yield stocked(event, sign * count)
+        elif known is not None and known.seeded_quantity is not None:
+            yield stocked(event, -sign * count, "seeded_quantity")
 
 
 def _counted(rager: Rager, sign: int, now: datetime) -> Iterator[Write]:
     if rager.user_id:
         tickets, used = sign * rager.ticket_quantity, sign * rager.used_count
         yield credited(rager.event_id, rager.user_id, tickets, now, used=used)
-
-
-def _seeded(event: Document) -> int | None:
-    known = Event.of(event)
-    return known.seeded_quantity if known else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +149,8 @@ class _OfOrder:
 
     def taken(self, batches: Sequence[Rager], docs: Documents, *, restock: bool) -> Iterator[Write]:
         for rager in batches:
-            event = docs[paths.event(rager.event_id)]
-            yield from revoked(rager, event, key=self.refund.id, restock=restock, now=self.now)
+            yield from revoked(rager, self.refund.id, self.now)
+        yield from _returned(batches, docs, restock=restock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +256,8 @@ class RecordRefund:
     def _effects(self, ledger: Fulfillment, before: Refund, after: Refund) -> Iterator[Write]:
         total = total_after(ledger.refund, after, before.status)
         failed = after.status == "failed"
-        yield Merge(ledger.path, Fulfillment.patch(refund=total, **(_reopened(ledger) if failed else {})))
+        reopened = _reopened(ledger, total) if failed and not _all_back(ledger, total) else {}
+        yield Merge(ledger.path, Fulfillment.patch(refund=total, **reopened))
         if failed:
             alert = _failed_alert(ledger, before, self.error or "Stripe says that it failed", self.now)
             yield Put(alert.path, alert.fields())
@@ -263,9 +267,15 @@ class RecordRefund:
             )
 
 
-def _reopened(ledger: Fulfillment) -> dict[str, str | bool]:
+def _all_back(ledger: Fulfillment, total: RefundTotal | None) -> bool:
+    """Whether nothing of the payment is left, whoever sent it back."""
+    return total is not None and total.amount >= ledger.amount
+
+
+def _reopened(ledger: Fulfillment, total: RefundTotal) -> dict[str, str | bool]:
     """What a failed refund makes of an order: not all of its money has gone back, and a person has to look."""
-    status = "partial" if ledger.status == "refunded" else ledger.status
+    as_before = total.amount == 0 and not ledger.errors
+    status = ("completed" if as_before else "partial") if ledger.status == "refunded" else ledger.status
     return {"status": status, "needs_admin_review": True}
 
 
@@ -273,22 +283,28 @@ def _reopened(ledger: Fulfillment) -> dict[str, str | bool]:
 class Reinstate(_OfOrder):
     """Give back the batches that were taken for a refund which Stripe refused outright: no money went back for them.
 
-    Tickets that have been sold to others meanwhile cannot be given back; the refund's alert is about them then.
+    Nothing is given back once all of the money has gone back in another way. Tickets that have been sold to others
+    meanwhile cannot be given back; the refund's alert is about them then.
     """
 
     def decide(self, docs: Documents) -> Decision[None]:
-        refund = Refund.of(docs[self.refund.path])
-        if refund is None or refund.status != "failed":
+        refund, ledger = Refund.of(docs[self.refund.path]), Fulfillment.of(docs[self._ledger_path])
+        if refund is None or ledger is None or refund.status != "failed" or _all_back(ledger, ledger.refund):
             return Decision(None)
+        back = list(self._possible(refund, docs))
+        writes = [write for rager in back for write in reinstated(rager, self.now)]
+        return Decision(None, (*writes, *_returned(back, docs, restock=refund.restock, sign=-1)))
+
+    def _possible(self, refund: Refund, docs: Documents) -> Iterator[Rager]:
         left = {event_id: _left(docs[paths.event(event_id)]) for event_id in self._event_ids}
-        writes: list[Write] = []
         for path in self.rager_paths:
             rager = Rager.of(docs[path])
-            if rager is None or rager.refund_key != refund.id or left[rager.event_id] < rager.ticket_quantity:
+            if rager is None or rager.refund_key != refund.id:
+                continue
+            if refund.restock and left[rager.event_id] < rager.ticket_quantity:
                 continue
             left[rager.event_id] -= rager.ticket_quantity
-            writes += reinstated(rager, docs[paths.event(rager.event_id)], self.now)
-        return Decision(None, writes)
+            yield rager
 
 
 def _left(event: Document) -> int:

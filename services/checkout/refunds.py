@@ -76,6 +76,7 @@ class Refunds:
             path=paths.refund(ledger.id, asked.key),
             amount=amount,
             status="requested" if amount else "succeeded",
+            restock=asked.restock,
             request_hash=asked.fingerprint,
             currency=ledger.currency,
             reason=asked.reason,

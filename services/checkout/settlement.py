@@ -13,7 +13,7 @@ import structlog
 from services.checkout.batches import NewTickets
 from services.checkout.buyers import Buyer
 from services.checkout.fulfilment import SETTLED, Fulfilled, FulfilOrder, PaidOrder
-from services.checkout.holds import ABANDONED, OPEN, ReleaseHold
+from services.checkout.holds import OPEN, ReleaseHold
 from services.checkout.orders import CartMismatch, paid_items
 from services.checkout.payments import InvalidPaymentIntent, Payment
 from services.checkout.pending_orders import CART, Till
@@ -24,9 +24,7 @@ from shared.firestore import paths
 
 _log: Final = structlog.get_logger()
 _GIVEN_UP_AFTER: Final = timedelta(hours=1)
-"""An order that nobody has paid for by then is not asked about any more. Should it be paid for all the same, the
-webhook fulfils it, and should its buyer come back, so does the order.
-"""
+"""An order that nobody has paid for by then is cancelled, at Stripe too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ class Settlement:
         elif payment.status == "canceled":
             await self._release(known, "canceled", now)
         elif payment.status not in {"processing", "requires_capture"}:  # the bank's to answer, not the buyer's
-            await self._unpaid(known, now, failed=failed)
+            await self._unpaid(payment, known, now, failed=failed)
 
     async def _known(self, payment_intent_id: str) -> _Known:
         ledger, order, hold = (at(payment_intent_id) for at in (paths.fulfillment, paths.pending_order, paths.hold))
@@ -91,12 +89,23 @@ class Settlement:
         )
         return await self.till.committer.run(FulfilOrder(paid, [NewTickets.draw() for _ in items], now))
 
-    async def _unpaid(self, known: _Known, now: datetime, *, failed: bool) -> None:
+    async def _unpaid(self, payment: Payment, known: _Known, now: datetime, *, failed: bool) -> None:
+        created = known.order.created_at if known.order and known.order.status == OPEN else None
+        if created is not None and created <= now - _GIVEN_UP_AFTER:
+            await self._give_up(payment, known, now)
+            return
         expired = known.hold is not None and known.hold.expires_at is not None and known.hold.expires_at <= now
-        created = known.order.created_at if known.order else None
-        given_up = created is not None and created <= now - _GIVEN_UP_AFTER
-        if failed or expired or given_up:
-            await self._release(known, ABANDONED if given_up else None, now)
+        declined = failed and payment.status == "requires_payment_method"  # and not on its way again
+        if declined or expired:
+            await self._release(known, None, now)
+
+    async def _give_up(self, payment: Payment, known: _Known, now: datetime) -> None:
+        """Nobody has paid: cancel it, so that nobody can, and close the order."""
+        last = await self.till.payments.cancel(payment.id)
+        if last.status == "succeeded":
+            await self._succeeded(last, known, now)
+        elif last.status == "canceled":
+            await self._release(known, "canceled", now)
 
     async def _release(self, known: _Known, status: str | None, now: datetime) -> None:
         """Give back the hold, if there is one, and close the order, if a status says how."""

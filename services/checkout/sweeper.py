@@ -10,7 +10,6 @@ import structlog
 
 from services.checkout.holds import OPEN
 from services.checkout.metrics import CheckoutMetrics
-from services.checkout.payments import StripeUnavailable
 from services.checkout.refunds import Refunds
 from services.checkout.review import RaiseReview
 from services.checkout.settlement import Settlement
@@ -100,11 +99,18 @@ class Sweeper:
                 await asyncio.gather(*(self._settle(document.id, document.path, now) for document in some))
             await run.checkpoint()
         for refund in await self._refunds(now - _PATIENCE):
-            try:
-                await self.refunds.execute(refund)
-            except StripeUnavailable:
-                _log.warning("refund_waits", refund=refund.path)
+            await self._execute(refund)
+            await run.checkpoint()
         return ()
+
+    async def _execute(self, refund: Refund) -> None:
+        """One refund that cannot be asked for must not stop the others; the gauge counts it."""
+        try:
+            await self.refunds.execute(refund)
+        except Unavailable:
+            _log.warning("refund_waits", refund=refund.path)
+        except Exception:  # noqa: BLE001  whatever Stripe makes of this one, the others are to be asked for
+            _log.exception("refund_undecided", refund=refund.path)
 
     async def _settle(self, payment_intent_id: str, order_path: str, now: datetime) -> None:
         """One order that cannot be decided must not stop the others."""

@@ -37,13 +37,14 @@ class Tally:
     def _held(self, event_id: str) -> int:
         return self.hold.quantity_of(event_id) if self.hold else 0
 
-    def resume(self, details: Sequence[FulfilledItem]) -> None:
+    def resume(self, details: Sequence[FulfilledItem], errors: Sequence[FailedItem]) -> None:
         """Go on where an earlier attempt, which did not write everything in one piece, has stopped."""
-        self.details, self.known = list(details), len(details)
-        self._had = [(detail.event_id, detail.qty) for detail in details]
+        self.details, self.errors, self.known = list(details), list(errors), len(details)
+        outcomes: list[FulfilledItem | FailedItem] = [*details, *errors]
+        self._had = [(outcome.event_id, outcome.qty) for outcome in outcomes]
 
     def had(self, item: OrderItem) -> bool:
-        """Whether an earlier attempt has brought the item about; each of its details counts once."""
+        """Whether an earlier attempt has decided about the item; each of its outcomes counts once."""
         key = (item.event_id, item.quantity)
         if key not in self._had:
             return False

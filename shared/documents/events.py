@@ -41,16 +41,17 @@ class Event(Record):
         return next((tier for tier in self.tiers if tier.name.casefold() == wanted), None)
 
 
-def stocked(event: Document, change: int) -> Merge:
-    """The write by which an event has so many tickets more left (or fewer, if negative).
+def stocked(event: Document, change: int, attribute: str = "quantity") -> Merge:
+    """The write by which an event has so many tickets more left (or fewer, if negative), or has begun with.
 
-    A quantity that another program stored as text is replaced by its number: an increment would count it as 0.
+    A number that another program stored as text is replaced by one: an increment would count it as 0. So an operation
+    writes it once an event.
     """
-    raw = (event.fields or {}).get(Event.stored_name("quantity"))
+    raw = (event.fields or {}).get(Event.stored_name(attribute))
     if isinstance(raw, int | float) and not isinstance(raw, bool):
-        return Merge(event.path, Event.patch(quantity=Increment(change)))
+        return Merge(event.path, Event.patch(**{attribute: Increment(change)}))
     known = Event.of(event)
-    return Merge(event.path, Event.patch(quantity=(known.quantity if known else 0) + change))
+    return Merge(event.path, Event.patch(**{attribute: (getattr(known, attribute) or 0) + change}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,8 @@ class Refund(Record):
     reason: str = stored("reason", text, "")
     note: str | None = stored("note", text, None)
     rager_ids: tuple[str, ...] = stored("ragerIds", texts, ())
+    restock: bool = stored("restock", flag, True)
+    """Whether its tickets went on sale again."""
     request_hash: str | None = stored("requestHash", text, None)
     """What was asked, so that its key cannot be used for another refund."""
     stripe_refund_id: str | None = stored("stripeRefundId", text, None)

@@ -154,8 +154,11 @@ class Committer:
             for pending in (*batch, *queue):  # those left when the loop ends
                 pending.future.cancel()
 
-    async def _carry(self, batch: Sequence[_Pending]) -> Sequence[_Pending]:
-        """Bring a batch to its end, whatever it takes; returns those that did not fit into it."""
+    async def _carry(self, batch: Sequence[_Pending], *, suspected: bool = False) -> Sequence[_Pending]:
+        """Bring a batch to its end, whatever it takes; returns those that did not fit into it.
+
+        ``suspected``: it is one of a batch that failed as if one of its writes were to blame.
+        """
         backoff, suspicions, retry_of = Backoff(self._random), 0, b""
         while batch := [pending for pending in batch if not pending.future.done()]:
             attempt = _Attempt(self._database, batch, self._limits)
@@ -165,7 +168,7 @@ class Committer:
                 return attempt.left
             failure = classify(error) if isinstance(error, grpc.aio.AioRpcError) else Failure.PERMANENT
             suspicions += failure is Failure.SUSPICIOUS
-            if failure is Failure.PERMANENT or (suspicions >= _SUSPICIONS and len(batch) > 1):
+            if failure is Failure.PERMANENT or (suspicions >= _SUSPICIONS and (suspected or len(batch) > 1)):
                 await self._one_by_one(batch, error)
                 return ()
             self._metrics.retried(failure.value)
@@ -191,7 +194,7 @@ class Committer:
             self._answer(batch[0], _Refused(error), "failed")
             return
         for pending in batch:
-            await self._carry([pending])
+            await self._carry([pending], suspected=True)
 
     def _settle(self, attempt: "_Attempt") -> None:
         if attempt.committed:

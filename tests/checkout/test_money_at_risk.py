@@ -8,6 +8,7 @@ import pytest
 from deploy.local.http_faults import Fault
 from deploy.local.stripe import StripeSimulator
 from services.checkout.counter import refunds_of, settlement_of, sweeper_of
+from services.checkout.holds import ReleaseHold
 from services.checkout.refund_rules import RecordRefund
 from services.checkout.sweeper import AskForSweep
 from shared.documents import Event, Hold, PendingOrder, Refund, TicketTransfer
@@ -328,24 +329,28 @@ async def test_the_key_of_a_cancelled_payment_starts_no_new_one(
     assert (again.status, again.code) == (409, "idempotency_conflict")
 
 
-async def test_an_abandoned_order_comes_to_life_with_its_buyer(
-    holding: Shop, stripe: StripeSimulator, database: Database
+@pytest.mark.parametrize("paid", [False, True])
+async def test_an_order_that_is_given_up_is_cancelled_at_stripe_too(
+    holding: Shop, stripe: StripeSimulator, database: Database, *, paid: bool
 ) -> None:
     await event_on_sale(database, "gala", 10)
-    body = {"firebaseId": "ann", "cartItems": [{"productId": "gala", "quantity": 2}]}
-    key = {"x-idempotency-key": "a"}
-    payment = (await holding.checkout.post("/create-payment-intent", body, headers=key)).body["paymentIntentId"]
+    stripe.webhooks.hold()
+    payment = (await holding.start("ann", "gala", 2)).body["paymentIntentId"]
     stored: Any = (await database.get(paths.pending_order(payment))).fields
     before = datetime.now(UTC) - timedelta(hours=2)
     await put(database, paths.pending_order(payment), {**stored, "createdAt": before})
-    await settlement_of(holding.checkout.app).settle(payment, await expiry_of(database, payment))
-    assert await left(database, "gala") == 10
-    again = await holding.checkout.post("/create-payment-intent", body, headers=key)
-    assert again.body["paymentIntentId"] == payment
-    assert await left(database, "gala") == 8
-    await holding.pay(payment)
-    assert (await holding.finalize("ann", payment)).body["status"] == "completed"
+    if paid:
+        await holding.pay(payment)
+    await sweep(holding)
+    stripe.webhooks.release()
     await settled(holding, stripe)
+    if paid:
+        assert (await ledger_of(database, payment)).status == "completed"
+    else:
+        assert (await holding.pay(payment))["error"]["code"] == "payment_intent_unexpected_state"
+        order = PendingOrder.of(await database.get(paths.pending_order(payment)))
+        assert order is not None
+        assert (order.status, await left(database, "gala")) == ("canceled", 10)
     await check_invariants(database, "gala")
 
 
@@ -408,3 +413,100 @@ async def test_a_refund_ends_the_transfer_that_was_under_way(
     event = Event.of(await database.get(paths.event("gala")))
     assert event is not None
     assert event.quantity == 10
+
+
+@pytest.mark.parametrize("by_item", [False, True])
+async def test_a_refund_made_in_the_dashboard_meanwhile_gives_no_tickets_back(
+    holding: Shop, stripe: StripeSimulator, database: Database, *, by_item: bool
+) -> None:
+    await event_on_sale(database, "gala", 10)
+    payment = await bought(holding, stripe)
+    [rager] = await ragers_of(database, "gala")
+    stripe.faults.add(Fault(kind="refuse", count=4, status=500, method="POST", path="/v1/refunds"))
+    items: dict[str, Any] = {"items": [{"ragerId": rager.id}]} if by_item else {}
+    assert (await refund(holding, payment, **items)).body["status"] == "requested"
+    stripe.faults.clear()
+    await simulate(holding, "refunds", {"payment_intent": payment})
+    await settled(holding, stripe)
+    refunds = map(Refund.of, await database.query(Query(paths.refunds(payment))))
+    [waiting] = [known for known in refunds if known and known.status == "requested"]
+    assert (await refunds_of(holding.checkout.app).execute(waiting)).status == "failed"
+    assert [batch.remaining for batch in await ragers_of(database, "gala")] == [0]
+    assert (await ledger_of(database, payment)).status == "refunded"
+    await check_invariants(database, "gala")
+
+
+@pytest.mark.parametrize("tickets", [2, 10])
+async def test_tickets_that_left_circulation_come_back_with_a_refused_refund(
+    holding: Shop, stripe: StripeSimulator, database: Database, tickets: int
+) -> None:
+    await event_on_sale(database, "gala", tickets)
+    payment = (await holding.start("ann", "gala", 2)).body["paymentIntentId"]
+    await holding.pay(payment, "pm_card_createDispute")
+    await holding.finalize("ann", payment)
+    await settled(holding, stripe)
+    assert (await refund(holding, payment, restock=False)).body["status"] == "failed"
+    [rager] = await ragers_of(database, "gala")
+    event = Event.of(await database.get(paths.event("gala")))
+    assert event is not None
+    assert (rager.remaining, event.quantity, event.seeded_quantity) == (2, tickets - 2, tickets)
+    assert (await ledger_of(database, payment)).status == "completed"
+    await check_invariants(database, "gala")
+
+
+@pytest.mark.parametrize("restock", [True, False])
+async def test_an_inventory_stored_as_text_takes_back_all_batches_of_an_order(
+    holding: Shop, stripe: StripeSimulator, database: Database, *, restock: bool
+) -> None:
+    event: dict[str, Value] = {"name": "Gala", "price": 25, "quantity": "10", "seededQuantity": "10"}
+    await put(database, paths.event("gala"), event)
+    cart = [{"productId": "gala", "quantity": 2}, {"productId": "gala", "quantity": 1}]
+    payment = await holding.paid("ann", "gala", cartItems=cart)
+    await holding.finalize("ann", payment)
+    await put(database, paths.event("gala"), {**event, "quantity": "7"})
+    assert (await refund(holding, payment, restock=restock)).body["status"] == "succeeded"
+    known = Event.of(await database.get(paths.event("gala")))
+    assert known is not None
+    assert (known.quantity, known.seeded_quantity) == ((10, 10) if restock else (7, 7))
+    await settled(holding, stripe)
+    await check_invariants(database, "gala")
+
+
+async def test_a_late_decline_takes_nothing_from_a_payment_under_way(
+    holding: Shop, stripe: StripeSimulator, database: Database
+) -> None:
+    await event_on_sale(database, "gala", 2)
+    stripe.webhooks.hold()
+    payment = (await holding.start("ann", "gala", 2)).body["paymentIntentId"]
+    await holding.pay(payment, "pm_card_chargeDeclined")
+    assert (await holding.pay(payment, "pm_card_threeDSecure2Required"))["status"] == "requires_action"
+    stripe.webhooks.release()
+    await settled(holding, stripe)
+    assert await left(database, "gala") == 0
+
+
+async def test_a_hold_taken_meanwhile_is_left_alone_by_whoever_did_not_know_of_it(
+    holding: Shop, database: Database
+) -> None:
+    await event_on_sale(database, "gala", 2)
+    payment = (await holding.start("ann", "gala", 2)).body["paymentIntentId"]
+    unknown = ReleaseHold(Hold(paths.hold(payment), status="released"), "canceled", datetime.now(UTC))
+    await holding.checkout.app[COMMITTER].run(unknown)
+    assert await left(database, "gala") == 0
+
+
+async def test_one_refund_that_stripe_answers_oddly_does_not_stop_the_others(
+    holding: Shop, stripe: StripeSimulator, database: Database
+) -> None:
+    await event_on_sale(database, "gala", 10)
+    odd, good = await bought(holding, stripe, "ann"), await bought(holding, stripe, "bob")
+    stripe.faults.add(Fault(kind="refuse", count=8, status=500, method="POST", path="/v1/refunds"))
+    for payment in (odd, good):
+        assert (await refund(holding, payment)).body["status"] == "requested"
+        [document] = await database.query(Query(paths.refunds(payment)))
+        before = datetime.now(UTC) - timedelta(minutes=10 if payment == odd else 8)
+        await put(database, document.path, {**(document.fields or {}), "createdAt": before})
+    stripe.faults.clear()
+    stripe.faults.add(Fault(kind="refuse", count=1, status=404, method="GET", path="/v1/refunds"))
+    await sweep(holding)
+    assert [known["amount"] for known in await stripes_refunds(holding, good)] == [5000]

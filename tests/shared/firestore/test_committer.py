@@ -2,13 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import pytest
-from grpc.aio import AioRpcError
+from grpc import StatusCode
+from grpc.aio import AioRpcError, Metadata
 from prometheus_client import CollectorRegistry
 
 from deploy.local.firestore.faults import Fault
@@ -399,5 +400,27 @@ async def test_an_attempt_that_is_tried_again_names_the_transaction_before(fires
     first, *others = database.retries
     assert first == b""
     assert all(others)
+    await committer.close()
+    await database.close()
+
+
+class Choking(Database):
+    """A server that answers INTERNAL to every commit with a certain document."""
+
+    async def commit(self, writes: Iterable[Write], *, transaction: bytes, timeout: float) -> None:
+        known = list(writes)
+        if any(write.path == "docs/poison" for write in known):
+            raise AioRpcError(StatusCode.INTERNAL, Metadata(), Metadata(), "choked")
+        await super().commit(known, transaction=transaction, timeout=timeout)
+
+
+async def test_a_write_that_always_chokes_the_server_fails_alone_and_soon(firestore: EmbeddedFirestore) -> None:
+    database = Choking.connect("demo-test")
+    committer = Committer(database, CommitterMetrics(CollectorRegistry()))
+    operations = [Count(str(n), extra=(Put("docs/poison", {}),) if n == 2 else ()) for n in range(6)]
+    async with asyncio.timeout(5):
+        results = await asyncio.gather(*map(committer.run, operations), return_exceptions=True)
+    assert isinstance(results[2], AioRpcError)
+    assert [result for n, result in enumerate(results) if n != 2] == ["counted"] * 5
     await committer.close()
     await database.close()
