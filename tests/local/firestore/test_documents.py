@@ -1,6 +1,5 @@
 """Documents over the wire, with both unchanged clients."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +7,7 @@ import grpc
 import pytest
 from google.api_core import exceptions
 from google.cloud import firestore_v1
-from google.cloud.firestore_v1 import AsyncClient, Client
+from google.cloud.firestore_v1 import AsyncClient
 from google.cloud.firestore_v1.types import document, firestore
 
 from deploy.local.firestore.server import EmbeddedFirestore
@@ -36,18 +35,14 @@ async def test_every_type_comes_back_as_it_was_written(client: AsyncClient) -> N
     assert found == EVERY_TYPE
 
 
-async def test_the_synchronous_client_reads_and_writes_alike(sync_client: Client) -> None:
-    def play() -> None:
-        reference = sync_client.document("c/sync")
-        reference.set({"n": 1, "list": [1]})
-        reference.update({"n": firestore_v1.Increment(2), "list": firestore_v1.ArrayUnion([1, 2])})
-        assert reference.get().to_dict() == {"n": 3, "list": [1, 2]}
-        with pytest.raises(exceptions.AlreadyExists):
-            reference.create({})
-        reference.delete()
-        assert not reference.get().exists
-
-    await asyncio.to_thread(play)
+async def test_transforms_and_deletes_are_applied(client: AsyncClient) -> None:
+    reference = client.document("c/changing")
+    await reference.set({"n": 1, "list": [1], "gone": True})
+    changes = {"n": firestore_v1.Increment(2), "list": firestore_v1.ArrayUnion([1, 2])}
+    await reference.update({**changes, "gone": firestore_v1.DELETE_FIELD})
+    assert (await reference.get()).to_dict() == {"n": 3, "list": [1, 2]}
+    await reference.delete()
+    assert not (await reference.get()).exists
 
 
 async def test_a_refused_write_says_which_document(client: AsyncClient) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from google.api_core import exceptions
-from google.cloud.firestore_v1 import AsyncClient, AsyncTransaction, Client, Increment, async_transactional
+from google.cloud.firestore_v1 import AsyncClient, AsyncTransaction, Client, Increment
 from google.cloud.firestore_v1.types.common import TransactionOptions
 from google.cloud.firestore_v1.types.firestore import (
     BatchGetDocumentsRequest,
@@ -23,6 +23,7 @@ from google.cloud.firestore_v1.types.firestore import (
 from deploy.local.firestore.fault_control import FaultControl
 from deploy.local.firestore.faults import Fault, FaultPlan
 from deploy.local.firestore.server import EmbeddedFirestore
+from tests.support.firestore_clients import transactional
 
 DATABASE = "projects/demo-test/databases/(default)"
 ROOT = f"{DATABASE}/documents"
@@ -103,7 +104,7 @@ async def test_an_injected_conflict_frees_what_its_transaction_had_locked(
     reference = client.document("c/a")
     await reference.set({"n": 0})
 
-    @async_transactional
+    @transactional
     async def increment(transaction: AsyncTransaction) -> None:
         found = await reference.get(transaction=transaction)
         transaction.update(reference, {"n": found.get("n") + 1})

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from google.api_core import exceptions
-from google.cloud.firestore_v1 import AsyncClient, AsyncTransaction, async_transactional
+from google.cloud.firestore_v1 import AsyncClient, AsyncTransaction
 
 from deploy.local.firestore.faults import Fault
 from deploy.local.firestore.server import EmbeddedFirestore
+from tests.support.firestore_clients import transactional
 from tests.support.histories import INITIAL, Committed, serial_order
 
 KEYS = [f"k{number}" for number in range(6)]
@@ -59,7 +60,7 @@ class Bank:
             self._record(attempt, began)
             return
         transaction = self._client.transaction(max_attempts=100, read_only=kind == "audit")
-        await async_transactional(self._play)(transaction, attempt, kind, dice)
+        await transactional(self._play)(transaction, attempt, kind, dice)
         committed: Any = transaction.commit_time
         self._record(attempt, began, committed.timestamp() if attempt.moved else 0)
 

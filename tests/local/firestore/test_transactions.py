@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import pytest
@@ -11,20 +11,26 @@ from google.api_core import exceptions
 from google.cloud.firestore_v1 import (
     AsyncClient,
     AsyncTransaction,
-    Client,
     FieldFilter,
     Increment,
-    async_transactional,
-    transactional,
 )
 from google.cloud.firestore_v1.types import common, firestore
 
 from deploy.local.firestore.server import EmbeddedFirestore
 from deploy.local.firestore.transactions import Patience
-from tests.support.firestore_process import connected
+from tests.support.firestore_clients import Kind, connecting, transactional
 
 DATABASE = "projects/demo-test/databases/(default)"
 T = TypeVar("T")
+
+
+@asynccontextmanager
+async def serving(patience: Patience, kind: Kind, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncClient]:
+    """A client of a server with a patience of its own."""
+    async with EmbeddedFirestore(patience=patience) as server:
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.host)
+        async with connecting(kind, "demo-test") as client:
+            yield client
 
 
 async def begun(client: AsyncClient, **options: Any) -> AsyncTransaction:
@@ -55,29 +61,13 @@ async def test_concurrent_increments_lose_nothing(client: AsyncClient) -> None:
     reference = client.document("c/counter")
     await reference.set({"n": 0})
 
-    @async_transactional
+    @transactional
     async def increment(transaction: AsyncTransaction) -> None:
         found = await reference.get(transaction=transaction)
         transaction.update(reference, {"n": found.get("n") + 1})
 
     await asyncio.gather(*(increment(client.transaction()) for _ in range(40)))
     assert (await reference.get()).get("n") == 40
-
-
-async def test_the_synchronous_client_runs_transactions_too(sync_client: Client) -> None:
-    reference = sync_client.document("c/counter")
-
-    @transactional
-    def increment(transaction: Any) -> None:
-        found = reference.get(transaction=transaction)
-        transaction.set(reference, {"n": (found.to_dict() or {"n": 0})["n"] + 1})
-
-    def run() -> None:
-        for _ in range(3):
-            increment(sync_client.transaction())
-
-    await asyncio.gather(*(asyncio.to_thread(run) for _ in range(4)))
-    assert (await asyncio.to_thread(reference.get)).to_dict() == {"n": 12}
 
 
 async def test_a_document_that_was_read_is_kept_from_writers_until_the_end(client: AsyncClient) -> None:
@@ -270,7 +260,7 @@ async def test_retries_on_a_hot_document_queue_instead_of_aborting_each_other(
     reference = client.document("c/hot")
     await reference.set({"n": 0})
 
-    @async_transactional
+    @transactional
     async def increment(transaction: AsyncTransaction) -> None:
         found = await reference.get(transaction=transaction)
         transaction.update(reference, {"n": found.get("n") + 1})
@@ -290,7 +280,7 @@ async def test_random_transfers_keep_their_sum(client: AsyncClient) -> None:
     for account in accounts:
         await account.set({"balance": 100})
 
-    @async_transactional
+    @transactional
     async def transfer(transaction: AsyncTransaction, giver: Any, taker: Any, amount: int) -> None:
         given = (await giver.get(transaction=transaction)).get("balance")
         taken = (await taker.get(transaction=transaction)).get("balance")
@@ -318,8 +308,10 @@ def test_transactions_live_as_long_as_in_production() -> None:
 
 
 @pytest.mark.parametrize("patience", [Patience(idle=0.15), Patience(total=0.15)])
-async def test_a_forgotten_transaction_expires_and_frees_what_it_read(patience: Patience) -> None:
-    async with EmbeddedFirestore(patience=patience) as server, connected(server.host) as client:
+async def test_a_forgotten_transaction_expires_and_frees_what_it_read(
+    patience: Patience, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(patience, kind, monkeypatch) as client:
         reference = client.document("c/a")
         transaction = await begun(client)
         await reference.get(transaction=transaction)
@@ -329,8 +321,8 @@ async def test_a_forgotten_transaction_expires_and_frees_what_it_read(patience: 
             await transaction._commit()
 
 
-async def test_waiting_for_a_lock_ends_with_aborted() -> None:
-    async with EmbeddedFirestore(patience=Patience(lock=0.05)) as server, connected(server.host) as client:
+async def test_waiting_for_a_lock_ends_with_aborted(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(Patience(lock=0.05), kind, monkeypatch) as client:
         transaction = await begun(client)
         await client.document("c/a").get(transaction=transaction)
         with pytest.raises(exceptions.Aborted):
