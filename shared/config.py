@@ -38,6 +38,8 @@ class Settings(BaseSettings):
 
     rate_limits: bool = True
     rate_limit_storage_uri: SecretStr | None = None
+    rate_limit_patience_seconds: Annotated[float, Field(gt=0, le=10)] = 0.5
+    """How long the storage may take before a replica counts for itself."""
     """``redis://...`` or ``rediss://...``, where replicas count together; each process for itself without one."""
     trusted_proxy_hops: Annotated[int, Field(ge=0, le=10)] = 0
     """How many proxies of ours append to X-Forwarded-For before a request reaches the service."""

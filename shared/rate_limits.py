@@ -36,8 +36,6 @@ from shared.errors import TooManyRequests
 from shared.metrics import REGISTRY
 
 _log: Final = structlog.get_logger()
-_PATIENCE: Final = 0.5
-"""Seconds a request waits for redis."""
 _RESPITE: Final = 5.0
 """Seconds until a redis that failed is asked again."""
 _CONNECTIONS: Final = 32
@@ -115,9 +113,10 @@ def _network(text: str) -> str | None:
 class RateLimits:
     """Counts requests in ``shared`` if there is one and it answers, in this process otherwise."""
 
-    def __init__(self, shared: Storage | None, failures: Counter) -> None:
+    def __init__(self, shared: Storage | None, patience: float, failures: Counter) -> None:
         self._shared = FixedWindowRateLimiter(shared) if shared else None
         self._own = FixedWindowRateLimiter(Counters())
+        self._patience = patience
         self._failures = failures
         self._ask_again = -math.inf
 
@@ -130,7 +129,7 @@ class RateLimits:
     async def _over(self, limit: Limit, key: str) -> int | None:
         if self._shared and time.monotonic() >= self._ask_again:
             try:
-                async with asyncio.timeout(_PATIENCE):
+                async with asyncio.timeout(self._patience):
                     return await _hit(self._shared, limit, key)
             except (StorageError, OSError, TimeoutError) as error:
                 self._ask_again = time.monotonic() + _RESPITE
@@ -162,21 +161,22 @@ async def rate_limits(app: web.Application) -> AsyncIterator[None]:
         registry=app[REGISTRY],
     )
     uri = settings.rate_limit_storage_uri
-    pool = _pool(uri.get_secret_value()) if uri else None
-    app[RATE_LIMITS] = RateLimits(_redis(pool) if pool else None, failures)
+    patience = settings.rate_limit_patience_seconds
+    pool = _pool(uri.get_secret_value(), patience) if uri else None
+    app[RATE_LIMITS] = RateLimits(_redis(pool) if pool else None, patience, failures)
     yield
     if pool:
         await pool.disconnect()
 
 
-def _pool(uri: str) -> BlockingConnectionPool:
+def _pool(uri: str, patience: float) -> BlockingConnectionPool:
     """Waits for a free connection instead of failing; tries once more on one that redis has closed meanwhile."""
     return BlockingConnectionPool.from_url(
         uri,
         max_connections=_CONNECTIONS,
-        timeout=_PATIENCE,
-        socket_timeout=_PATIENCE,
-        socket_connect_timeout=_PATIENCE,
+        timeout=patience,
+        socket_timeout=patience,
+        socket_connect_timeout=patience,
         retry=Retry(NoBackoff(), 1),
     )
 

@@ -79,7 +79,7 @@ async def test_the_databases_time_is_asked_for_again_where_it_does_not_answer(
     firestore: EmbeddedFirestore, database: Database
 ) -> None:
     firestore.faults.seed(1)
-    firestore.faults.set("BatchGetDocuments", Fault(unavailable=0.5, lost_reply=0.2))
+    firestore.faults.set("BatchGetDocuments", Fault(unavailable=0.3, lost_reply=0.1))
     times = [await database.now() for _ in range(8)]
     assert times == sorted(times)
     assert firestore.faults.calls["BatchGetDocuments"] > 8
