@@ -26,17 +26,13 @@ from tests.support.world import EVENTS, GUEST, World, address
 T = TypeVar("T")
 USERS = ("ann", "bob", "cid")
 STORM = Fault(aborted=0.2, unavailable=0.1, lost_reply=0.15)
-CARDS = (
-    "pm_card_visa",
-    "pm_card_visa",
-    "pm_card_visa",
-    "pm_card_chargeDeclined",
-    "pm_card_threeDSecure2Required",
-)
+CARDS = (*("pm_card_visa",) * 3, "pm_card_chargeDeclined", "pm_card_threeDSecure2Required")
 DRAW = st.integers(0, 99)
 BUYERS = st.sampled_from((*USERS, GUEST))
 PROMOS = st.sampled_from([None, None, "two"])
-CARTS = st.lists(st.tuples(st.sampled_from(sorted(EVENTS)), st.integers(1, 4)), min_size=1, max_size=2)
+QUANTITIES = st.integers(1, 4)
+ONE_OF_EACH = st.tuples(QUANTITIES, QUANTITIES).map(lambda quantities: list(zip(EVENTS, quantities, strict=True)))
+CARTS = ONE_OF_EACH | st.lists(st.tuples(st.sampled_from(sorted(EVENTS)), QUANTITIES), min_size=1, max_size=2)
 
 
 class Orders(RuleBasedStateMachine):
@@ -87,7 +83,7 @@ class Orders(RuleBasedStateMachine):
         if payment and method:
             self._pay(payment, method)
 
-    @rule(uid=BUYERS, cart=CARTS, promo=PROMOS, finalize=st.booleans())
+    @rule(uid=BUYERS, cart=ONE_OF_EACH, promo=PROMOS, finalize=st.booleans())
     def pay_when_all_is_gone(self, uid: str, cart: list[tuple[str, int]], promo: str | None, finalize: bool) -> None:
         """The hold runs out, somebody takes what is left of the first event, and then the buyer pays after all."""
         payment = self._start(uid, cart, promo)

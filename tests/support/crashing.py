@@ -50,16 +50,17 @@ class Life:
 
     async def crash(self) -> None:
         """Nothing of it goes on; then its sockets are closed, as the kernel closes those of a dead process."""
-        while mine := [task for task in asyncio.all_tasks() if _OWNERS.get(task) is self and not _accepts(task)]:
+        while mine := [task for task in asyncio.all_tasks() if _OWNERS.get(task) is self]:
             for task in mine:
-                task.cancel()
+                if not _accepts(task):
+                    task.cancel()
             await asyncio.wait(mine, timeout=0.05)  # some would rather finish first; they are not let
         with contextlib.suppress(asyncio.CancelledError):
             await self._stack.aclose()
 
 
 def _accepts(task: "asyncio.Task[Any]") -> bool:
-    """Whether it is asyncio's own for a new connection, which it would leave open for ever."""
+    """Whether it is asyncio's own for a new connection: cut off, it would leave that open for ever."""
     return "_accept_connection" in task.get_coro().__qualname__  # type: ignore[union-attr]  # it is a coroutine
 
 
