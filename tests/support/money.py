@@ -1,12 +1,16 @@
 """Looking after the money in tests: what Stripe, the ledger and the inventory say."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from deploy.local.stripe import StripeSimulator
+from services.checkout.counter import sweeper_of
+from services.checkout.sweeper import AskForSweep
 from shared.documents import Event, Fulfillment, Hold
 from shared.firestore import paths
 from shared.firestore.client import Database
-from shared.wiring import WORKER
+from shared.wiring import COMMITTER, WORKER
+from tests.support.services import Reply
 from tests.support.shop import Shop
 
 
@@ -41,3 +45,45 @@ async def expiry_of(database: Database, payment: str) -> Any:
     hold = Hold.of(await database.get(paths.hold(payment)))
     assert hold is not None
     return hold.expires_at
+
+
+AUTHORIZED = {"Authorization": "Bearer sk_test_x"}
+
+
+async def simulate(shop: Shop, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    async with shop.session.post(f"{shop.stripe_url}/_sim/{path}", json=body or {}) as response:
+        assert response.status == 200, await response.text()
+        happened: dict[str, Any] = await response.json()
+        return happened
+
+
+async def at_stripe(shop: Shop, path: str, form: dict[str, str]) -> dict[str, Any]:
+    async with shop.session.post(f"{shop.stripe_url}/v1/{path}", data=form, headers=AUTHORIZED) as response:
+        assert response.status == 200, await response.text()
+        made: dict[str, Any] = await response.json()
+        return made
+
+
+async def refund(shop: Shop, payment: str, key: str | None = None, **fields: Any) -> Reply:
+    headers = {"x-idempotency-key": key} if key else {}
+    body = {"paymentIntentId": payment, "reason": "other", **fields}
+    return await shop.checkout.post("/refund-order", body, headers=headers)
+
+
+async def bought(shop: Shop, stripe: StripeSimulator, uid: str = "ann", quantity: int = 2) -> str:
+    payment = await shop.paid(uid, "gala", quantity)
+    assert (await shop.finalize(uid, payment)).body["ok"] is True
+    await settled(shop, stripe)
+    return payment
+
+
+async def sweep(shop: Shop) -> None:
+    app = shop.checkout.app
+    await app[WORKER].idle()
+    assert await app[COMMITTER].run(AskForSweep(timedelta(0), datetime.now(UTC)))
+    await app[WORKER].idle()
+
+
+async def at_risk(shop: Shop) -> float:
+    await sweeper_of(shop.checkout.app).look()
+    return await shop.checkout.metric("checkout_paid_unfulfilled")
