@@ -256,18 +256,18 @@ class RecordRefund:
     def _effects(self, ledger: Fulfillment, before: Refund, after: Refund) -> Iterator[Write]:
         total = total_after(ledger.refund, after, before.status)
         failed = after.status == "failed"
-        reopened = _reopened(ledger, total) if failed and not _all_back(ledger, total) else {}
-        yield Merge(ledger.path, Fulfillment.patch(refund=total, **reopened))
-        if failed:
+        lacking = failed and not all_back(ledger, total)
+        yield Merge(ledger.path, Fulfillment.patch(refund=total, **(_reopened(ledger, total) if lacking else {})))
+        if lacking:
             alert = _failed_alert(ledger, before, self.error or "Stripe says that it failed", self.now)
             yield Put(alert.path, alert.fields())
-        elif before.status == "requested":
+        elif not failed and before.status == "requested":
             yield enqueue(
                 f"refund-mail-{before.payment_intent_id}-{before.id}", NOTICE, job_payload(before), now=self.now
             )
 
 
-def _all_back(ledger: Fulfillment, total: RefundTotal | None) -> bool:
+def all_back(ledger: Fulfillment, total: RefundTotal | None) -> bool:
     """Whether nothing of the payment is left, whoever sent it back."""
     return total is not None and total.amount >= ledger.amount
 
@@ -289,7 +289,7 @@ class Reinstate(_OfOrder):
 
     def decide(self, docs: Documents) -> Decision[None]:
         refund, ledger = Refund.of(docs[self.refund.path]), Fulfillment.of(docs[self._ledger_path])
-        if refund is None or ledger is None or refund.status != "failed" or _all_back(ledger, ledger.refund):
+        if refund is None or ledger is None or refund.status != "failed" or all_back(ledger, ledger.refund):
             return Decision(None)
         back = list(self._possible(refund, docs))
         writes = [write for rager in back for write in reinstated(rager, self.now)]

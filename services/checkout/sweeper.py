@@ -1,7 +1,7 @@
 """Orders and refunds that nobody came back for: looked at again until something has come of them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -10,10 +10,11 @@ import structlog
 
 from services.checkout.holds import OPEN
 from services.checkout.metrics import CheckoutMetrics
+from services.checkout.refund_rules import all_back
 from services.checkout.refunds import Refunds
 from services.checkout.review import RaiseReview
 from services.checkout.settlement import Settlement
-from shared.documents import AdminAlert, Job, PendingOrder, Refund
+from shared.documents import AdminAlert, Fulfillment, Job, PendingOrder, Refund
 from shared.errors import Unavailable
 from shared.firestore import paths
 from shared.firestore.client import Database
@@ -130,7 +131,16 @@ class Sweeper:
     async def _alerts(self) -> Sequence[AdminAlert]:
         kind, resolved = AdminAlert.stored_name("kind"), AdminAlert.stored_name("resolved_at")
         unresolved = Query("adminAlerts", where=((kind, "in", _UNRESOLVED), (resolved, "==", None)), limit=1000)
-        return [alert for document in await self.database.query(unresolved) if (alert := AdminAlert.of(document))]
+        alerts = [alert for document in await self.database.query(unresolved) if (alert := AdminAlert.of(document))]
+        back = await self._all_back(alert.order_id for alert in alerts)
+        return [alert for alert in alerts if alert.order_id not in back]
+
+    async def _all_back(self, payment_intent_ids: Iterable[str]) -> Collection[str]:
+        """Those of which nothing is left, by whatever way it went back."""
+        ledgers = map(
+            Fulfillment.of, (await self.database.get_all(map(paths.fulfillment, payment_intent_ids))).values()
+        )
+        return {ledger.id for ledger in ledgers if ledger and all_back(ledger, ledger.refund)}
 
     async def _refunds(self, until: datetime) -> Sequence[Refund]:
         """Refunds that Stripe has not been told of since ``until``."""

@@ -21,6 +21,12 @@ class AdminAlert(Record):
     created_at: datetime | None = stored("createdAt", moment, None)
     resolved_at: datetime | None = stored("resolvedAt", moment, None)
 
+    @property
+    def order_id(self) -> str:
+        """The payment whose order, or whose refund, it is about."""
+        _, _, below = self.subject.partition("/")
+        return below.partition("/")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Job(Record):

@@ -206,6 +206,7 @@ async def test_a_refund_made_in_the_dashboard_meanwhile_gives_no_tickets_back(
     assert (await refunds_of(holding.checkout.app).execute(waiting)).status == "failed"
     assert [batch.remaining for batch in await ragers_of(database, "gala")] == [0]
     assert (await ledger_of(database, payment)).status == "refunded"
+    assert await at_risk(holding) == 0
     await check_invariants(database, "gala")
 
 
