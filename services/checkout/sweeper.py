@@ -137,9 +137,8 @@ class Sweeper:
 
     async def _all_back(self, payment_intent_ids: Iterable[str]) -> Collection[str]:
         """Those of which nothing is left, by whatever way it went back."""
-        ledgers = map(
-            Fulfillment.of, (await self.database.get_all(map(paths.fulfillment, payment_intent_ids))).values()
-        )
+        documents = await self.database.get_all(paths.fulfillment(known) for known in payment_intent_ids if known)
+        ledgers = map(Fulfillment.of, documents.values())
         return {ledger.id for ledger in ledgers if ledger and all_back(ledger, ledger.refund)}
 
     async def _refunds(self, until: datetime) -> Sequence[Refund]:
