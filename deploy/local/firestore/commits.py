@@ -131,7 +131,7 @@ class Commits:
         try:
             with self._tables.undone_on_failure():
                 return self._apply(pending.writes, self._clock.tick())
-        except Exception as failure:
+        except Exception as failure:  # whatever is wrong with one commit, its neighbours have done nothing
             if not self._tables.is_open:
                 raise  # the neighbours' rows are gone too
             pending.fail(failure)
